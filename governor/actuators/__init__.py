@@ -1,0 +1,1 @@
+"""Effects: write limits, keep the ledger of leases, take every write back."""

@@ -1,0 +1,1 @@
+"""The only D-Bus client."""

@@ -1,0 +1,1 @@
+"""governorctl: a client of the D-Bus API."""

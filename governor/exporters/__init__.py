@@ -1,0 +1,1 @@
+"""Consume a tick: journal, metrics."""

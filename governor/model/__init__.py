@@ -1,0 +1,1 @@
+"""Words of the design: frozen dataclasses, standard library only, no I/O."""

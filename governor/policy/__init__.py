@@ -1,0 +1,1 @@
+"""TOML files become policies: load, parse, match, merge."""

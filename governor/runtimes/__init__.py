@@ -1,0 +1,1 @@
+"""Unit and cgroup path become a container; one file a runtime."""

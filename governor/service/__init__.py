@@ -1,0 +1,1 @@
+"""Wiring: discovery, loop, D-Bus API, reload, sd_notify."""
