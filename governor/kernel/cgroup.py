@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -49,6 +50,7 @@ class Cgroup:
         self.inode = os.fstat(directory_fd).st_ino
         self._fd = directory_fd
         self._files: dict[str, int] = {}
+        self._closing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r}, inode={self.inode})"
@@ -98,9 +100,13 @@ class Cgroup:
             return None
 
     def write(self, file: str, text: str) -> None:
-        """Write `text` to `file` in one write, as the kernel wants it. Raises Gone or ActuationError."""
+        """Write `text` to `file` in one write, as the kernel wants it. Raises Gone or ActuationError.
+
+        May be called from a worker thread, since some writes block; all else belongs to the thread that closes.
+        """
         try:
-            fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_TRUNC, dir_fd=self._fd)
+            with self._closing:  # or the descriptor's number might belong to another cgroup by now
+                fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_TRUNC, dir_fd=self._fd)
             try:
                 os.write(fd, os.fsencode(text))
             finally:
@@ -128,7 +134,7 @@ class Cgroup:
 
         A container may nest cgroups without end: what lies deeper than PATH_MAX is out of everybody's reach.
         """
-        pending = [(name,) for name in self.children()]
+        pending: list[tuple[str, ...]] = [(name,) for name in self.children()]
         while pending:
             names = pending.pop()
             with suppress(Gone), self._descendant(names) as cgroup:
@@ -160,9 +166,10 @@ class Cgroup:
         for fd in self._files.values():
             os.close(fd)
         self._files.clear()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._closing:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
     def _descendant(self, names: tuple[str, ...]) -> Cgroup:
         path = "/".join((self.path.rstrip("/"), *names))
