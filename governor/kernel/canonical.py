@@ -96,8 +96,15 @@ def quota_in_period(quota_per_sec_usec: int, period_usec: int) -> int:
 
 
 def quota_per_sec(quota_usec: int, period_usec: int) -> int:
-    """Return the quota in µs a second of `quota_usec` a period, rounded up, so that writing it gives the same quota."""
-    return INFINITY if quota_usec == INFINITY else -(-quota_usec * USEC_PER_SEC // period_usec)
+    """Return the quota in µs a second of `quota_usec` a period, rounded so that writing it gives the same cpu.max.
+
+    That is up; but down where the quota is the smallest, since then systemd makes the period fit the quota.
+    """
+    if quota_usec == INFINITY:
+        return INFINITY
+    if quota_usec <= MIN_QUOTA_USEC:
+        return quota_usec * USEC_PER_SEC // period_usec
+    return -(-quota_usec * USEC_PER_SEC // period_usec)
 
 
 def bfq_weight(weight: int) -> int:

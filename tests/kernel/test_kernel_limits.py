@@ -27,7 +27,9 @@ def disk(path: str) -> str:
 
 
 HOST = Host(memory_total_bytes=4 * GIB, cpus=(0, 1, 2, 3), memory_nodes=(0, 1), tasks_max=30_000, block_device=disk)
-BFQ_HOST = Host(memory_total_bytes=4 * GIB, cpus=(0, 1), tasks_max=30_000, bfq_only=True, block_device=disk)
+BFQ_HOST = Host(
+    memory_total_bytes=4 * GIB, cpus=(0, 1), memory_nodes=(0, 1), tasks_max=30_000, bfq_only=True, block_device=disk
+)
 
 amounts = st.one_of(st.just(INFINITY), st.integers(1, INFINITY), st.integers(1, 10**7))
 weights = st.integers(1, 10_000)
@@ -126,6 +128,7 @@ def test_a_quota_and_its_period_are_what_cpu_max_says(quota: int, period: int) -
     actual = period_of(quota, period)
     text = f"{quota_in_period(quota, actual)} {actual}"
     assert (parse(QUOTA, text), parse(PERIOD, text)) == (wanted[QUOTA], wanted[PERIOD])
+    assert canonical(QUOTA, wanted[QUOTA], HOST, period_usec=period) == wanted[QUOTA]
     assert wanted["CPUBurstUSec"] == quota_in_period(quota, actual)
     assert 1_000 <= actual <= 1_000_000
 
@@ -156,6 +159,7 @@ def test_a_bfq_weight_is_reached_by_its_lowest_weight(weight: int) -> None:
         ("CPUQuotaPerSecUSec", 123_456, 123_450),
         ("CPUQuotaPerSecUSec", 5_000, 5_000),
         ("CPUQuotaPerSecUSec", 100, 1_000),
+        ("CPUQuotaPerSecUSec", 1_001, 1_001),
         ("CPUQuotaPerSecUSec", INFINITY, INFINITY),
         ("CPUQuotaPeriodUSec", INFINITY, 100_000),
         ("CPUQuotaPeriodUSec", 10, 1_000),
