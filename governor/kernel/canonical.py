@@ -98,12 +98,13 @@ def quota_in_period(quota_per_sec_usec: int, period_usec: int) -> int:
 def quota_per_sec(quota_usec: int, period_usec: int) -> int:
     """Return the quota in µs a second of `quota_usec` a period, rounded so that writing it gives the same cpu.max.
 
-    That is up; but down where the quota is the smallest, since then systemd makes the period fit the quota.
+    That is up; but down where the quota is the smallest and systemd made the period to fit it.
     """
     if quota_usec == INFINITY:
         return INFINITY
-    if quota_usec <= MIN_QUOTA_USEC:
-        return quota_usec * USEC_PER_SEC // period_usec
+    down = quota_usec * USEC_PER_SEC // period_usec
+    if quota_usec == MIN_QUOTA_USEC and MIN_QUOTA_USEC * USEC_PER_SEC // max(down, 1) == period_usec:
+        return down
     return -(-quota_usec * USEC_PER_SEC // period_usec)
 
 
