@@ -60,10 +60,8 @@ class Document:
         """Note a problem at a place of the text."""
         if self.is_full:
             return
-        source = _shown(self._lines.line(span.line))
+        source = shown(self._lines.line(span.line), span.column)
         width = max(1, min(span.width, len(source) - span.column + 1))
-        if span.column > len(source):
-            source = source if span.column == len(source) + 1 else ""
         self.problems.append(Problem(Position(self.file, span.line, span.column), message, source, width))
 
     def sorted_problems(self) -> tuple[Problem, ...]:
@@ -78,7 +76,7 @@ class Document:
             self.at(self._lines.span(error.start, error.end), "is not Unicode text")
             raise PolicyError(self.sorted_problems()) from error
         if length > MAX_BYTES:
-            self.at(Span(1, 1, 1), f"the file has {length} bytes; at most {MAX_BYTES} are read")
+            self.at(Span(1, 1, 1), f"the file is longer than {MAX_BYTES} bytes, and no more are read")
             raise PolicyError(self.sorted_problems())
 
     def _loaded(self) -> Mapping[str, Any]:
@@ -125,7 +123,12 @@ def _raises(text: str, kind: type[Exception]) -> bool:
     return False
 
 
-def _shown(line: str) -> str:
-    """Return a source line that a terminal can show: cut, and with control characters replaced one for one."""
+def shown(line: str, column: int) -> str:
+    """Return a source line that a terminal can show: cut, and with control characters replaced one for one.
+
+    Where `column` lies beyond the cut there is nothing to point at, and the line is left out.
+    """
+    if column > min(len(line), _MAX_SOURCE) + 1:
+        return ""
     cut = line if len(line) <= _MAX_SOURCE else line[:_MAX_SOURCE] + "…"
     return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in cut)
