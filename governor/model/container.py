@@ -43,7 +43,7 @@ class Metadata:
 
     name: str = ""
     image: str = ""
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Container:
     id: str
     name: str
     image: str = ""
-    labels: Mapping[str, str] = field(default=NO_LABELS)
+    labels: Mapping[str, str] = field(default_factory=lambda: NO_LABELS)
     unit: str = ""
     """The systemd unit whose ControlGroup is exactly `cgroup`; "" where there is none (cgroupfs drivers, ctr, LXC)."""
     invocation: str = ""
