@@ -63,6 +63,10 @@ class Lease:
 
     property: str
     original: Value
+    """The kernel's value before our first write, canonical."""
+    restores: Value
+    """What to hand to systemd to get `original` back: its property's own value where that means the same ("unset" is
+    not 100), else `original`."""
     intended: Value
     applied: Value | None
     owner: str

@@ -1,0 +1,285 @@
+"""One container's limits, at every site that they go to, in the order in which the kernel takes them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from governor.actuators import sites
+from governor.actuators.apply import Circumstances, Result, Want
+from governor.actuators.writers import FileWriter, Site, UnitWriter
+from governor.kernel import limits
+from governor.model.errors import ActuationError, Gone
+from governor.model.lease import Hold
+from governor.model.tick import Change, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from governor.actuators.apply import Applier
+    from governor.actuators.ledger import Ledger
+    from governor.bus.systemd import Systemd
+    from governor.kernel.cgroup import Cgroup, CgroupRoot
+    from governor.model.container import Container
+    from governor.model.lease import Lease, Target
+    from governor.model.policy import Setting
+
+
+class DeviceGuard(Protocol):
+    """Tells whether a write to a unit would take a device away from the container in it."""
+
+    async def refusal(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> str | None:
+        """Return why the unit must not be written, in words, or None."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What is kept open of a governed container, and what its files said when all was well."""
+
+    container: Container
+    scope: Cgroup
+    payload: Cgroup | None
+    seen: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self.scope.close()
+        if self.payload is not None:
+            self.payload.close()
+
+
+class Enforcer:
+    """Enforces settings on containers. `manager` returns the systemd of a uid (None = the system's), or raises."""
+
+    def __init__(
+        self,
+        *,
+        root: CgroupRoot,
+        host: limits.Host,
+        ledger: Ledger,
+        applier: Applier,
+        manager: Callable[[int | None], Awaitable[Systemd]],
+        guard: DeviceGuard,
+    ) -> None:
+        self._root = root
+        self._host = host
+        self._ledger = ledger
+        self._applier = applier
+        self._manager = manager
+        self._guard = guard
+        self._files = FileWriter(host)
+        self._held: dict[int, Held] = {}
+
+    async def enforce(
+        self, container: Container, settings: Mapping[str, Setting], circumstances: Circumstances
+    ) -> list[Change]:
+        """Return what changed. Raises Gone where the container ended, ActuationError where nothing was written."""
+        held = self.hold(container)
+        settings, refused = self._possible(container, settings)
+        burst = self._burst(held, settings)
+        early, late = self._burst_order(held, burst)
+        results = [*await self._apply_burst(held, burst, circumstances, when=early)]
+        main = {name: setting for name, setting in settings.items() if name != sites.BURST}
+        wants, done = await self._apply_main(held, main, burst, circumstances)
+        results += done
+        results += await self._apply_payload(held, wants, circumstances)
+        results += await self._apply_burst(held, burst, circumstances, when=late)
+        self._remember(held)
+        return [*refused, *(_change(container, result) for result in results)]
+
+    def drifted(self, container: Container) -> bool:
+        """Return whether any file that we hold differs from when it was last as it should be. Raises Gone."""
+        held = self._held.get(container.inode)
+        if held is None:
+            return False
+        return any(
+            cgroup.read_bytes(file) != held.seen.get((cgroup.inode, file)) for cgroup, file in self._watched(held)
+        )
+
+    def hold(self, container: Container) -> Held:
+        """Return the container's opened cgroups, opening them where this is the first look. Raises Gone."""
+        held = self._held.get(container.inode)
+        if held is None:
+            held = self._open(container)
+            self._held[container.inode] = held
+        elif held.payload is None and container.payload:
+            with suppress(Gone):
+                held.payload = self._root.open(container.payload)
+        held.container = container
+        return held
+
+    def release(self, inode: int) -> None:
+        """Close what is held of a container that ended."""
+        held = self._held.pop(inode, None)
+        if held is not None:
+            held.close()
+
+    def unyield(self, container: Container) -> None:
+        """End the leases on which we stand aside, so that what is wanted is taken up again from what is there now."""
+        for target in self.targets_of(container):
+            entry = self._ledger.get(target)
+            kept = {name: lease for name, lease in entry.leases.items() if lease.hold is Hold.HELD}
+            if len(kept) != len(entry.leases):
+                self._ledger.put(replace(entry, leases=kept))
+
+    def leases_of(self, container: Container) -> Iterator[tuple[Target, Mapping[str, Lease]]]:
+        """Yield the target and leases of every site of `container` that has any."""
+        for target in self.targets_of(container):
+            entry = self._ledger.get(target)
+            if entry.leases:
+                yield target, entry.leases
+
+    def _possible(
+        self, container: Container, settings: Mapping[str, Setting]
+    ) -> tuple[dict[str, Setting], list[Change]]:
+        """Return the settings that mean something on this host and site, and a refusal for each that does not."""
+        possible, refused = {}, []
+        for name, setting in settings.items():
+            why = self._impossible(container, name, setting)
+            if why:
+                refused.append(refused_change(container, name, setting, why))
+            else:
+                possible[name] = setting
+        return possible, refused
+
+    def _impossible(self, container: Container, name: str, setting: Setting) -> str:
+        """Return why `setting` means nothing here, or "" where it does mean something."""
+        if not container.unit and name not in limits.FILES:
+            return "it has no systemd unit, and the kernel has no file for this"
+        if container.user is not None and not container.transient:
+            return "a persistent unit of a user's manager keeps its drop-ins where only that user may write"
+        try:
+            limits.canonical(name, setting.value, self._host)
+        except ActuationError as error:
+            return str(error)
+        return ""
+
+    def _open(self, container: Container) -> Held:
+        scope = self._root.open(container.cgroup)
+        if scope.inode != container.inode:
+            scope.close()
+            raise Gone(f"{container.cgroup!r} is another cgroup by now")
+        payload = None
+        if container.payload:
+            with suppress(Gone):
+                payload = self._root.open(container.payload)
+        return Held(container, scope, payload)
+
+    async def _apply_main(
+        self, held: Held, settings: Mapping[str, Setting], burst: Want | None, circumstances: Circumstances
+    ) -> tuple[dict[str, Want], list[Result]]:
+        target = sites.unit_target(held.container) or sites.file_target(held.container.cgroup, held.scope.inode)
+        entry = self._ledger.get(target)
+        wants = sites.canonical_wants(settings, entry, self._host)
+        if burst is not None and not held.container.unit:
+            wants[sites.BURST] = burst
+        if not wants and not entry.leases:
+            return wants, []
+        site = Site(target, held.scope)
+        if not held.container.unit:
+            return wants, await self._applier.apply(site, self._files, wants, circumstances)
+        systemd = await self._manager(held.container.user)
+        refusal = await self._guard.refusal(held.container, held.scope, systemd)
+        if refusal:
+            return {}, [_refused(name, want, refusal) for name, want in wants.items()]
+        return wants, await self._applier.apply(site, UnitWriter(systemd, self._host), wants, circumstances)
+
+    async def _apply_payload(self, held: Held, wants: Mapping[str, Want], circumstances: Circumstances) -> list[Result]:
+        if held.payload is None:
+            return []
+        site = Site(sites.file_target(held.container.payload, held.payload.inode), held.payload)
+        entry = self._ledger.get(site.target)
+        try:
+            nested = limits.read_limits(held.payload, sites.CAPS)
+            raised = sites.payload_wants(wants, nested, entry)
+            return await self._applier.apply(site, self._files, raised, circumstances)
+        except Gone:
+            held.payload = None
+            return []
+
+    def _burst(self, held: Held, settings: Mapping[str, Setting]) -> Want | None:
+        current = limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
+        return sites.burst_want(settings, current, self._ledger.get(self._burst_target(held)))
+
+    def _burst_order(self, held: Held, want: Want | None) -> tuple[bool, bool]:
+        """Return whether the burst goes before the quota (it shrinks) and whether after (it grows)."""
+        current = limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
+        lease = self._ledger.get(self._burst_target(held)).leases.get(sites.BURST)
+        goal = want.value if want else (lease.original if lease else current)
+        shrinks = isinstance(goal, int) and isinstance(current, int) and goal < current
+        return shrinks, not shrinks
+
+    async def _apply_burst(
+        self, held: Held, want: Want | None, circumstances: Circumstances, *, when: bool
+    ) -> list[Result]:
+        if not when or not held.container.unit:
+            return []
+        site = Site(self._burst_target(held), held.scope)
+        wants = {sites.BURST: want} if want else {}
+        return await self._applier.apply(site, self._files, wants, circumstances)
+
+    @staticmethod
+    def _burst_target(held: Held) -> Target:
+        return sites.file_target(held.container.cgroup, held.scope.inode)
+
+    def targets_of(self, container: Container) -> Iterator[Target]:
+        """Yield every target that `container` may have leases on."""
+        unit = sites.unit_target(container)
+        if unit is not None:
+            yield unit
+        yield sites.file_target(container.cgroup, container.inode)
+        with suppress(Gone):
+            held = self.hold(container)
+            if held.payload is not None:
+                yield sites.file_target(container.payload, held.payload.inode)
+
+    def _watched(self, held: Held) -> Iterator[tuple[Cgroup, str]]:
+        for target, leases in self.leases_of(held.container):
+            cgroup = held.payload if held.payload is not None and target.inode == held.payload.inode else held.scope
+            for name in leases:
+                file = limits.FILES.get(name)
+                if file:
+                    yield cgroup, file
+
+    def _remember(self, held: Held) -> None:
+        held.seen = {(cgroup.inode, file): cgroup.read_bytes(file) for cgroup, file in self._watched(held)}
+
+
+def refused_change(container: Container, name: str, setting: Setting, why: str) -> Change:
+    """Return the change that says that `setting` must not be written."""
+    return Change(
+        container=container,
+        property=name,
+        old=None,
+        new=setting.value,
+        source=setting.source,
+        reason=setting.reason,
+        outcome=Outcome.REFUSED,
+        detail=why,
+    )
+
+
+def _refused(name: str, want: Want, why: str) -> Result:
+    return Result(
+        property=name,
+        old=None,
+        new=want.value,
+        outcome=Outcome.REFUSED,
+        source=want.setting.source,
+        reason=want.setting.reason,
+        detail=why,
+    )
+
+
+def _change(container: Container, result: Result) -> Change:
+    return Change(
+        container=container,
+        property=result.property,
+        old=result.old,
+        new=result.new,
+        source=result.source,
+        reason=result.reason,
+        outcome=result.outcome,
+        detail=result.detail,
+    )
