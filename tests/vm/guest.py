@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.vm import boot, image, qemu
-from tests.vm.channel import EXIT, STARTED, STDERR, STDOUT, Channel
+from tests.vm import boot, command, image, qemu
+from tests.vm.channel import STDERR, STDOUT
+from tests.vm.command import Background, Completed, GuestError, failure
 from tests.vm.qemu import Machine
 
-BOOT_SECONDS: Final = 300.0
-TAIL: Final = 4000
-"""How many characters of each output the text of an error has."""
+__all__ = ["Background", "Completed", "CriContainer", "Guest", "GuestError"]
 
+BOOT_SECONDS: Final = 300.0
 IGNORED: Final = frozenset({".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 """Directories that `push` leaves out."""
 
@@ -39,19 +38,6 @@ rm -f /tmp/.wait-$$; printf %s "$out"
 """
 
 
-class GuestError(Exception):
-    """A command failed or the guest does not answer; the text shows the command, its code and what it printed."""
-
-
-@dataclass(frozen=True)
-class Completed:
-    """What a command printed, and its exit code (128 + n if signal n ended it)."""
-
-    stdout: str
-    stderr: str
-    code: int
-
-
 @dataclass(frozen=True)
 class CriContainer:
     """A pod with one container: the ids of its sandbox and of the container (64 hex digits), and the pod's uid."""
@@ -59,78 +45,6 @@ class CriContainer:
     sandbox: str
     container: str
     uid: str
-
-
-def _failure(what: str, argv: Sequence[str], stdout: str, stderr: str) -> GuestError:
-    """Return the error for a command that did not do what it should."""
-    outputs = "".join(
-        f"\n--- {name}\n{text[-TAIL:]}" for name, text in (("stdout", stdout), ("stderr", stderr)) if text
-    )
-    return GuestError(f"{what}: {shlex.join(argv)}{outputs or ' (no output)'}")
-
-
-class Background:
-    """A command that was left running in the guest. It is killed when the test process ends."""
-
-    def __init__(self, guest: "Guest", script: str, env: Mapping[str, str] | None) -> None:
-        """Start the script; use `Guest.spawn`."""
-        self._guest = guest
-        self._argv = ("sh", "-c", script)
-        self._outputs = {STDOUT: bytearray(), STDERR: bytearray()}
-        self._all = bytearray()
-        self._code: int | None = None
-        self._channel = Channel(guest.port, self._argv, env=env)
-        self._frames = self._channel.frames(None)
-        kind, data = next(self._frames)
-        if kind != STARTED:
-            raise _failure("not started", self._argv, "", data.decode(errors="replace"))
-        self.pid = int(data)
-        """The process id in the guest, which is also the process group's."""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        try:
-            for kind, data in self._frames:
-                if kind == EXIT:
-                    self._code = int(data)
-                else:
-                    self._outputs[kind] += data
-                    self._all += data
-        except OSError:
-            return  # the channel was closed, or the guest was reset
-
-    def output(self) -> str:
-        """Return what the command has printed so far, stdout and stderr in the order in which they came."""
-        return self._all.decode(errors="replace")
-
-    def running(self) -> bool:
-        """Tell whether the command has not ended yet."""
-        return self._reader.is_alive()
-
-    def wait(self, timeout: float = 120.0) -> Completed:
-        """Wait for the command to end by itself, at most `timeout` seconds."""
-        self._reader.join(timeout)
-        stdout, stderr = (bytes(self._outputs[kind]).decode(errors="replace") for kind in (STDOUT, STDERR))
-        if self._reader.is_alive():
-            raise _failure(f"still running after {timeout:g} s", self._argv, stdout, stderr)
-        if self._code is None:
-            raise _failure("lost with the guest's connection", self._argv, stdout, stderr)
-        return Completed(stdout, stderr, self._code)
-
-    def stop(self, signal: str = "TERM", timeout: float = 30.0) -> Completed:
-        """Send a signal to the command's process group and wait for the end; kill it after `timeout` seconds."""
-        self.signal(signal)
-        self._reader.join(timeout)
-        if self._reader.is_alive():
-            self.signal("KILL")
-        completed = self.wait(timeout)
-        self._channel.close()
-        return completed
-
-    def signal(self, signal: str) -> None:
-        """Send a signal to the command's process group, if it is still there."""
-        self._guest.run("kill", f"-{signal}", "--", f"-{self.pid}", check=False)
 
 
 class Guest:
@@ -141,6 +55,7 @@ class Guest:
         self._machine = machine
         self._close = close
         self._snapshot = snapshot
+        self._background: list[Background] = []
         self.suite = suite
 
     @classmethod
@@ -218,25 +133,19 @@ class Guest:
         outputs, code = self._run(argv, stdin, env, timeout)
         stdout, stderr = (bytes(outputs[kind]).decode(errors="replace") for kind in (STDOUT, STDERR))
         if code is None:
-            raise _failure(f"not done after {timeout:g} s", argv, stdout, stderr)
+            raise failure(f"not done after {timeout:g} s", argv, stdout, stderr)
         if check and code != 0:
-            raise _failure(f"exit code {code}", argv, stdout, stderr)
+            raise failure(f"exit code {code}", argv, stdout, stderr)
         return Completed(stdout, stderr, code)
 
     def _run(
         self, argv: Sequence[str], stdin: bytes, env: Mapping[str, str] | None, timeout: float
     ) -> tuple[dict[int, bytearray], int | None]:
         """Run a command; return its outputs as bytes, and the exit code or None if time ran out."""
-        outputs = {STARTED: bytearray(), STDOUT: bytearray(), STDERR: bytearray(), EXIT: bytearray()}
         try:
-            with Channel(self.port, argv, stdin, env) as channel:
-                for kind, data in channel.frames(timeout):
-                    outputs[kind] += data
-        except TimeoutError:
-            return outputs, None
+            return command.run(self.port, argv, stdin, env, timeout)
         except ConnectionError as error:
             raise GuestError(f"{error} during: {shlex.join(argv)}\n{self._machine.log()}") from error
-        return outputs, int(outputs[EXIT])
 
     def sh(
         self,
@@ -252,7 +161,8 @@ class Guest:
 
     def spawn(self, script: str, env: Mapping[str, str] | None = None) -> Background:
         """Start a shell script and leave it running."""
-        return Background(self, script, env)
+        self._background.append(Background(self.port, script, env))
+        return self._background[-1]
 
     def wait_until(self, script: str, timeout: float = 60.0, interval: float = 0.25) -> str:
         """Run a shell script in the guest every `interval` seconds until it succeeds; return its last stdout, stripped.
@@ -262,7 +172,7 @@ class Guest:
         argv = ("sh", "-c", POLL, "wait_until", script, f"{interval:g}", str(round(timeout)))
         done = self.run(*argv, timeout=timeout + 60.0, check=False)
         if done.code != 0:
-            raise _failure(f"not true within {timeout:g} s", ("sh", "-c", script), done.stdout, done.stderr)
+            raise failure(f"not true within {timeout:g} s", ("sh", "-c", script), done.stdout, done.stderr)
         return done.stdout.strip()
 
     def push(self, source: Path, destination: str) -> None:
@@ -292,7 +202,7 @@ class Guest:
         """Run a command and return its stdout undecoded."""
         outputs, code = self._run(argv, b"", None, 300.0)
         if code != 0:
-            raise _failure(f"exit code {code}", argv, "", outputs[STDERR].decode(errors="replace"))
+            raise failure(f"exit code {code}", argv, "", outputs[STDERR].decode(errors="replace"))
         return bytes(outputs[STDOUT])
 
     def read(self, path: str) -> str:
@@ -334,6 +244,7 @@ class Guest:
         """Take the guest back to its snapshot: memory, processes, both disks. Commands in the background are lost."""
         if not self._snapshot:
             raise GuestError("a guest that booted cold has no snapshot to go back to")
+        self._forget_background()
         complaint = self._machine.monitor(f"loadvm {qemu.SNAPSHOT}")
         if complaint:
             raise GuestError(complaint)
@@ -341,8 +252,14 @@ class Guest:
 
     def stop(self) -> None:
         """End the guest and remove its files."""
+        self._forget_background()
         self._machine.stop()
         self._close()
+
+    def _forget_background(self) -> None:
+        for left in self._background:
+            left.forget()
+        self._background.clear()
 
     def _started(self) -> None:
         """Wait until the agent answers and systemd has booted, and set the clock, which stood still in the snapshot."""

@@ -1,6 +1,6 @@
 """Build the guest's disk image, kernel and initrd, and keep them in a cache outside the tree.
 
-The image of a suite is named after the hash of everything in recipe/, so a changed recipe means a new image, and the
+The image of a suite is named after the hash of its recipe, so a changed recipe means a new image, and the
 old one goes once the new one stands. Building needs root and installs the host's tools with apt.
 """
 
@@ -71,11 +71,12 @@ def cache() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "governor-vm"
 
 
-def recipe_hash() -> str:
-    """Return a short hash of what decides the content of an image."""
+def recipe_hash(suite: str) -> str:
+    """Return a short hash of what decides the content of a suite's image."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
+    others = {f"packages-{other}.txt" for other in SUITES if other != suite}
     for path in sorted(RECIPE.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in others:
             digest.update(f"{path.relative_to(RECIPE)} {path.stat().st_mode & 0o111}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -94,7 +95,7 @@ def build(suite: str = "trixie", *, force: bool = False) -> Image:
     """Return the image of a suite, building it first if this recipe has none yet (about two minutes)."""
     if suite not in SUITES:
         raise ImageError(f"unknown suite {suite!r}; there are {', '.join(SUITES)}")
-    image = Image(suite, cache() / f"{suite}-{recipe_hash()}")
+    image = Image(suite, cache() / f"{suite}-{recipe_hash(suite)}")
     with locked(cache() / f"{suite}.lock"):
         if image.directory.exists() and not force:
             return image
