@@ -45,23 +45,30 @@ def read_text(path: Path, uid: int, max_bytes: int = MAX_BYTES) -> str | None:
     try:
         # Not blocking: a FIFO of that name would otherwise hold up the daemon until somebody writes to it.
         descriptor = os.open(path, _OPEN_FLAGS)
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL_DEVICE:
-                return None
-            _require_regular(str(path), found)
-            _require_owner(str(path), found, uid)
-            content = file.read(max_bytes + 1)
+        try:
+            content = _content(str(path), descriptor, uid, max_bytes)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise refused(str(path), f"cannot be read: {error.strerror}") from error
-    return _decoded(str(path), content)
+    return None if content is None else _decoded(str(path), content)
 
 
 def refused(file: str, message: str) -> PolicyError:
     """Return the error for a file that is wrong as a whole."""
     return PolicyError((Problem(Position(file, 1, 1), message),))
+
+
+def _content(file: str, descriptor: int, uid: int, max_bytes: int) -> bytes | None:
+    found = os.fstat(descriptor)
+    if stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL_DEVICE:
+        return None
+    _require_regular(file, found)
+    _require_owner(file, found, uid)
+    with os.fdopen(descriptor, "rb", closefd=False) as stream:
+        return stream.read(max_bytes + 1)
 
 
 def _require_regular(file: str, found: os.stat_result) -> None:

@@ -42,6 +42,8 @@ class Key:
     bounds_usec: tuple[int, int] = (0, 0)
     numbers: bool = False
     """Whether a whole number is taken for a glob, as for a uid."""
+    may_be_empty: bool = False
+    """Whether a list of globs may have none."""
 
     def find(self, name: str) -> Key | None:
         """Return the key of that name in this table, or None."""
@@ -132,7 +134,13 @@ HOST: Final = _table(
             example='"30s"',
             bounds_usec=(USEC_PER_SEC, 3600 * USEC_PER_SEC),
         ),
-        _globs("protected", "More units that are never written", '["vpn-*.service"]'),
+        Key(
+            name="protected",
+            shape=Shape.GLOBS,
+            summary="More units that are never written",
+            example='["vpn-*.service"]',
+            may_be_empty=True,
+        ),
         _table(
             "kubernetes",
             "What is done beside a kubelet",

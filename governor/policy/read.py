@@ -88,6 +88,8 @@ class Reader:
     def _globs(self, key: Key, raw: Raw, path: Path) -> tuple[str, ...] | None:
         if key.numbers:
             raw = _numbers_as_text(raw)
+        if key.may_be_empty and raw == []:
+            return ()
         patterns = self._patterns(key.name, raw, path, example=key.example)
         if key.name == "qos":
             self._known_qos(patterns or (), path)

@@ -54,7 +54,8 @@ def _value(key: Key) -> dict[str, Any]:
 
 def _globs(key: Key) -> dict[str, Any]:
     glob: dict[str, Any] = {"type": "string", "minLength": 1}
-    return _one_or_more({"anyOf": [glob, {"type": "integer", "minimum": 0}]} if key.numbers else glob)
+    item = {"anyOf": [glob, {"type": "integer", "minimum": 0}]} if key.numbers else glob
+    return {"anyOf": [item, {"type": "array", "items": item}]} if key.may_be_empty else _one_or_more(item)
 
 
 def _directive(name: str) -> dict[str, Any]:
