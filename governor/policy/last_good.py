@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from governor.model.errors import PolicyError, Problem, Unsupported
-from governor.model.policy import Mode
+from governor.model.policy import HostSettings, Mode
 from governor.policy.files import read_text, refused
-from governor.policy.load import Directories, PolicySet, Source, load, parsed
+from governor.policy.load import Directories, PolicySet, Source, load, load_settings, parsed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,11 @@ def load_last_good(path: Path, uid: int = 0) -> PolicySet | None:
 
 
 def load_or_last_good(directories: Directories, path: Path) -> tuple[PolicySet, tuple[Problem, ...]]:
-    """Return the policies on disk, or the last good set with what is wrong on disk; an empty set if none was kept."""
+    """Return the policies on disk, or the last good set with what is wrong on disk.
+
+    Where none was kept, the set has no policies but the settings on disk: a unit that is protected there stays so. If
+    they are bad too, nothing is known of what may be written, so the mode is observe.
+    """
     try:
         return load(directories), ()
     except PolicyError as error:
@@ -70,7 +74,14 @@ def load_or_last_good(directories: Directories, path: Path) -> tuple[PolicySet, 
         kept = load_last_good(path, directories.uid)
     except PolicyError as error:
         kept, problems = None, problems + error.problems
-    return kept or PolicySet(), problems
+    return kept or PolicySet(settings=_settings_or_observe(directories)), problems
+
+
+def _settings_or_observe(directories: Directories) -> HostSettings:
+    try:
+        return load_settings(directories)
+    except PolicyError:
+        return HostSettings(mode=Mode.OBSERVE)
 
 
 def _as_json(source: Source) -> dict[str, str]:

@@ -81,6 +81,13 @@ def load(directories: Directories) -> PolicySet:
     return parsed(sources, settings, problems)
 
 
+def load_settings(directories: Directories) -> HostSettings:
+    """Return the host's settings alone; raise PolicyError with what is wrong with them, whatever the policies are."""
+    problems: list[Problem] = []
+    source = _source(directories.below_root(directories.settings), Mode.ENFORCE, directories.uid, problems)
+    return parsed((), source, problems).settings
+
+
 def parsed(sources: Iterable[Source], settings: Source | None, problems: Iterable[Problem] = ()) -> PolicySet:
     """Return the set that the texts come to; raise PolicyError with `problems` and every problem of every text."""
     found = list(problems)

@@ -63,6 +63,16 @@ def test_a_bad_file_and_nothing_kept_governs_nothing(directories: Directories, w
     assert problems
 
 
+def test_without_a_kept_set_the_hosts_settings_still_hold(directories: Directories, write: Write, kept: Path) -> None:
+    write("etc", "a.toml", BAD)
+    write("etc", "../governor.toml", '[governor]\nprotected = "vpn.service"\n')
+    assert load_or_last_good(directories, kept)[0].settings.protected == ("vpn.service",)
+    write("etc", "../governor.toml", "[governor]\nprotected = 3\n")
+    found, problems = load_or_last_good(directories, kept)
+    assert found.settings.mode is Mode.OBSERVE
+    assert len(problems) == 2
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from governor.model.errors import PolicyError, Position, Problem
@@ -208,6 +211,25 @@ def test_a_file_of_more_than_a_mebibyte_is_refused() -> None:
 
 def test_a_file_with_endless_problems_is_not_read_to_its_end() -> None:
     assert len(problems("\n".join(f"key{n} = 1" for n in range(50_000)))) <= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MATCH + '[limits]\nAllowedCPUs = "' + "0-8191," * 140_000 + '"\n',
+        MATCH + '[limits]\nIPAddressAllow = "' + "10.0.0.1 " * 110_000 + '"\n',
+        MATCH + "x = [\n" + "1,\n" * 300_000 + "]\n",
+        MATCH + 'x = """' + "\\\\" * 400_000 + '"""\n',
+        "\n".join(".".join("abcdefghij" * 40) + f"{n} = 1" for n in range(1200)),
+        "\n" * 500_000 + "a = 1" + "0" * 5000,
+    ],
+    ids=["cpus", "networks", "array", "escapes", "dotted", "digits"],
+)
+def test_the_worst_mebibyte_takes_seconds_at_most(text: str) -> None:
+    started = time.process_time()
+    with suppress(PolicyError):
+        policy(text)
+    assert time.process_time() - started < 10
 
 
 def test_a_long_line_is_cut_and_its_caret_left_out() -> None:
