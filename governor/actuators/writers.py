@@ -73,8 +73,10 @@ class FileWriter:
         await asyncio.to_thread(self._write, site, values)
 
     def _write(self, site: Site, values: Mapping[str, Value]) -> None:
-        current = limits.read_limits(site.cgroup)
-        for name, value in sorted(values.items(), key=lambda item: _burst_last(item, current)):
+        before = limits.read_limits(site.cgroup)
+        for name, value in sorted(values.items(), key=lambda item: _burst_last(item, before)):
+            # read anew each time: what fits depends on what has just been written
+            current = limits.read_limits(site.cgroup)
             for file, text in limits.format_write(name, value, current, bfq=self._host.bfq_only):
                 site.cgroup.write(file, text)
 
