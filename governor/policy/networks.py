@@ -106,8 +106,8 @@ def _covering_first(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
 
 
 def _covers(wide: IPv4Network | IPv6Network, narrow: IPv4Network | IPv6Network) -> bool:
-    """Return whether `wide` contains `narrow`, whatever their versions."""
-    return wide.version == narrow.version and wide.prefixlen <= narrow.prefixlen and narrow.network_address in wide
+    """Return whether `wide` contains `narrow`; networks of two versions never contain one another."""
+    return wide.prefixlen <= narrow.prefixlen and narrow.network_address in wide
 
 
 def _ports(text: str) -> tuple[int, int]:

@@ -93,6 +93,10 @@ def test_a_plain_service_needs_its_exact_name(match: Match, expected: bool) -> N
     assert matches(match, service) is expected
 
 
+def test_a_glob_reaches_no_service_even_where_it_is_spelled_alike() -> None:
+    assert not matches(Match(unit=("*.service",)), container(runtime="systemd", unit="*.service"))
+
+
 @pytest.mark.parametrize(
     ("match", "expected"),
     [

@@ -76,6 +76,11 @@ def test_line_ends_and_byte_order_marks_change_nothing(text: str) -> None:
     assert policy(text) == policy(GOOD)
 
 
+def test_a_problem_in_a_windows_file_shows_its_line_without_the_line_end() -> None:
+    problem = only("[match]\r\nnmae = 'a'\r\n")
+    assert (problem.position.line, problem.position.column, problem.source) == (2, 1, "nmae = 'a'")
+
+
 def test_every_problem_is_told_at_once_in_order() -> None:
     text = (
         '[polcy]\nmode = "observe"\n[match]\nnmae = "a"\nname = ["b", ""]\n[limits]\nCPUQuota = "1.5%"\n'
