@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -47,10 +48,14 @@ class PrivateBus:
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
-        while not self.socket.exists():
+        while not self._listens():
             assert self._daemon.poll() is None, "dbus-daemon ended"
             assert time.monotonic() < deadline, "dbus-daemon made no socket"
             time.sleep(0.005)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.socket)) == 0
 
     def kill(self) -> None:
         if self._daemon is not None:
