@@ -183,7 +183,7 @@ class Systemd:
         about = ("Description", Variant("s", description))
         timer = [
             about,
-            ("TimersMonotonic", Variant("a(st)", [["OnActiveUSec", delay_usec]])),
+            ("TimersMonotonic", Variant("a(st)", [["OnActiveSec", delay_usec]])),
             ("AccuracyUSec", Variant("t", 1_000_000)),
             ("RemainAfterElapse", Variant("b", False)),
         ]
