@@ -84,7 +84,7 @@ def choose(rows: list[Row], text: str) -> Row:
             return found[0]
         if found:
             raise Gone(f"{text!r} fits {len(found)} containers:\n{_candidates(found)}")
-    raise Gone(f"no container is called {text!r}")
+    raise Gone(f"no container is called {text!r}; governorctl list shows all")
 
 
 def _candidates(rows: list[Row]) -> str:

@@ -49,7 +49,6 @@ _BY_ERROR_NAME: Final = {
 _ADVICE: Final = {
     Exit.NOT_RUNNING: "is the governor running? Start it with: systemctl start governor",
     Exit.NOT_PERMITTED: "run it as root, or let polkit allow it (actions org.governor1.*)",
-    Exit.NOT_FOUND: "governorctl list shows what there is",
     Exit.UNSUPPORTED: "governorctl doctor shows what this host offers",
 }
 

@@ -127,7 +127,9 @@ def _running(commands: Commands) -> None:
         "example: governorctl run --policy 50-batch -- make -j8",
     )
     run.add_argument("--policy", required=True, metavar="NAME", help="the policy, by its file's name without .toml")
-    run.add_argument("--unit", default="", metavar="NAME", help="name of the scope; default: governor-run-<policy>-…")
+    run.add_argument(
+        "--unit", default="", metavar="NAME", help="name of the scope; default: governor-run-<policy>-<random>"
+    )
     run.add_argument("--user", action="store_true", help="ask the user's own service manager, without privileges")
     run.add_argument(
         "--property", action="append", default=[], metavar="DIRECTIVE=VALUE", help="a limit on top of the policy's"
