@@ -48,7 +48,9 @@ class Client:
 
     async def manager(self, member: str, signature: str = "", body: Sequence[Any] = ()) -> list[Any]:
         """Return what a method of the manager answers, variants unwrapped."""
-        answer = await self._bus.call(NAME, PATH, MANAGER, member, signature, body, timeout_sec=_PASSWORD_TIMEOUT_SEC)
+        answer = await self._bus.call(
+            NAME, PATH, MANAGER, member, signature, body, timeout_sec=_PASSWORD_TIMEOUT_SEC, interactive=True
+        )
         return [unwrapped(value) for value in answer]
 
     async def properties(self, path: str, interface: str) -> dict[str, Any]:

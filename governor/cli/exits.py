@@ -44,8 +44,8 @@ _BY_ERROR_NAME: Final = {
     "org.governor1.Error.Protected": Exit.NOT_PERMITTED,
     "org.governor1.Error.NotSupported": Exit.UNSUPPORTED,
     "org.governor1.Error.BadProperty": Exit.FAILURE,
-    "org.governor1.Error.PolicyInvalid": Exit.FAILURE,
 }
+_POLICY_INVALID: Final = "org.governor1.Error.PolicyInvalid"
 _ADVICE: Final = {
     Exit.NOT_RUNNING: "is the governor running? Start it with: systemctl start governor",
     Exit.NOT_PERMITTED: "run it as root, or let polkit allow it (actions org.governor1.*)",
@@ -68,6 +68,10 @@ def verdict(error: Exception) -> Verdict:
     The bus puts the D-Bus name of an error before its text; the name chooses the code and is not shown.
     """
     name, separator, text = str(error).partition(": ")
+    if name == _POLICY_INVALID:
+        return Verdict(
+            Exit.FAILURE, text, "the last good set stays; governorctl check /etc/governor/policies.d shows all"
+        )
     if separator and name in _BY_ERROR_NAME:
         return _verdict(_BY_ERROR_NAME[name], text)
     if isinstance(error, Gone):

@@ -163,6 +163,7 @@ def test_set_sends_properties_and_the_lease(daemon: FakeGovernor) -> None:
     words = ["MemoryHigh=512M", "CPUQuota=150%", "IOReadBandwidthMax=/dev/null 20M", "IOReadBandwidthMax=/dev/zero 1M"]
     assert main(["set", "web-1", *words, "--for", "10min"]) == Exit.OK
     container, properties, lease_usec = daemon.body_of("SetLimits")
+    assert daemon.calls[-1].interactive  # polkit may ask for a password
     assert (container, lease_usec) == (WEB, 600_000_000)
     found = {name: (value.signature, value.value) for name, value in properties}
     assert found["MemoryHigh"] == ("t", GIB // 2)

@@ -71,6 +71,7 @@ def test_the_unit_allows_what_the_daemon_lives_on() -> None:
         assert f"\n{forbidden}" not in text
     assert _lines("RuntimeDirectoryPreserve") == ["yes"]
     assert _lines("ExecStopPost") == ["/usr/bin/python3 -I -m governor.service.stop_post"]
+    assert _lines("ExecReload") == ["/usr/bin/governorctl reload"]
     assert _lines("Restart") == ["on-failure"]
 
 
