@@ -91,6 +91,7 @@ def test_the_maintainer_scripts_parse_and_an_upgrade_does_not_stop_the_daemon(sc
     for line in re.findall(r"^if .*$", prerm, re.MULTILINE):
         assert '"$1" = remove' in line or "py3clean" in line
     assert "stop_post --restore" in prerm
+    assert prerm.index("stop_post --restore") < prerm.index("py3clean -p")
     postinst = (scripts / "postinst").read_text()
     assert "_dh_action=restart" in postinst
     assert postinst.index("ReloadConfig") < postinst.index("deb-systemd-invoke")

@@ -71,7 +71,7 @@ def test_the_unit_allows_what_the_daemon_lives_on() -> None:
         assert f"\n{forbidden}" not in text
     assert _lines("RuntimeDirectoryPreserve") == ["yes"]
     assert _lines("ExecStopPost") == ["/usr/bin/python3 -I -m governor.service.stop_post"]
-    assert _lines("ExecReload") == ["/usr/bin/governorctl reload"]
+    assert _lines("ExecReload") == ["/usr/bin/python3 -I -m governor.service.reload_wait"]
     assert _lines("Restart") == ["on-failure"]
 
 
@@ -134,3 +134,10 @@ def test_the_manual_renders_without_a_warning(governorctl_page: Path) -> None:
             ["groff", "-man", "-ww", "-z", page], capture_output=True, text=True, check=False, timeout=60
         )
         assert (done.returncode, done.stderr) == (0, ""), page
+
+
+def test_what_the_unit_starts_exists() -> None:
+    modules = [line.split()[-1] for key in ("ExecReload", "ExecStopPost") for line in _lines(key)]
+    assert modules
+    for module in modules:
+        assert (TOP / (module.replace(".", "/") + ".py")).is_file()
