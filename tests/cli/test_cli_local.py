@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from governor.cli.completion import script
-from governor.cli.doctor import probe
 from governor.cli.exits import MEANINGS, Exit
 from governor.cli.main import main
 from governor.cli.parser import each_command
@@ -165,19 +164,9 @@ def _completed(directory: Path, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_doctor_probes_features_of_a_root(tmp_path: Path) -> None:
-    found = {finding.feature: finding.available for finding in probe(tmp_path)}
-    assert not any(found.values())
-    for path, text in (
-        ("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
-        ("proc/pressure/memory", "some avg10=0\n"),
-    ):
-        (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).write_text(text)
-    found = {finding.feature: finding.available for finding in probe(tmp_path)}
-    assert {name for name, there in found.items() if there} == {
-        "cgroup-v2",
-        "controller-cpu",
-        "controller-memory",
-        "psi",
-    }
+@pytest.mark.usefixtures("system_bus")
+def test_doctor_without_a_daemon_tells_what_it_can(capsys: Capture) -> None:
+    assert main(["doctor"]) == Exit.NOT_RUNNING
+    captured = capsys.readouterr()
+    assert "cgroup-v2" in captured.out
+    assert "the daemon did not answer" in captured.err
