@@ -1,6 +1,6 @@
 """doctor: what this host offers, and what the lack of each thing turns off.
 
-The daemon knows best and is asked first. Without it the kernel and systemd are asked, as far as that needs no privileges.
+The daemon knows best and is asked first. Without it the host is asked, as far as that needs no privileges.
 """
 
 from __future__ import annotations
