@@ -223,33 +223,40 @@ class Bus:
         return self._serial
 
     async def _open(self) -> None:
-        async with asyncio.timeout(self._timeout_sec):
-            transport = await open_transport(
-                self.address,
-                self._dispatch,
-                self._lost,
-                peer=self._peer,
-                max_message_bytes=self._max_message_bytes,
-                expected_peer_uid=self._peer_uid,
-            )
         try:
-            if not self._peer:
-                # nothing else may be sent before Hello, so nobody else gets the transport yet
-                self.unique_name = await self._hello(transport)
-            self._transport = transport
+            async with asyncio.timeout(self._timeout_sec):
+                transport = await self._greeted()
+        except TimeoutError as late:
+            raise ActuationError(f"{self.address} does not answer within {self._timeout_sec:g} s") from late
+        self._transport = transport
+        try:
             await self._restore()
         except BaseException:
             self._transport = None
             transport.abort("not set up")
             raise
 
-    async def _hello(self, transport: Transport) -> str:
-        message = Message(
+    async def _greeted(self) -> Transport:
+        """Return a connection that may be used: before Hello, nothing else may be sent to a bus daemon."""
+        transport = await open_transport(
+            self.address,
+            self._dispatch,
+            self._lost,
+            peer=self._peer,
+            max_message_bytes=self._max_message_bytes,
+            expected_peer_uid=self._peer_uid,
+        )
+        if self._peer:
+            return transport
+        hello = Message(
             destination=DAEMON, path=_DAEMON_PATH, interface=DAEMON, member="Hello", serial=self._next_serial()
         )
-        async with asyncio.timeout(self._timeout_sec):
-            [name] = await self._exchange(message, transport)
-        return str(name)
+        try:
+            [self.unique_name] = await self._exchange(hello, transport)
+        except BaseException:
+            transport.abort("no answer to Hello")
+            raise
+        return transport
 
     async def _restore(self) -> None:
         if self._peer:
@@ -337,7 +344,7 @@ class Bus:
         while not self._closed:
             try:
                 await self._open()
-            except (ActuationError, Unsupported, Gone, TimeoutError) as failed:
+            except (ActuationError, Unsupported, Gone) as failed:
                 _log.debug("no D-Bus connection to %s yet: %s", self.address, failed)
                 await asyncio.sleep(delay_sec)
                 delay_sec = min(delay_sec * 2, _LAST_RETRY_SEC)
