@@ -180,7 +180,7 @@ class Enforcer:
         if not held.container.unit:
             return wants, await self._applier.apply(site, self._files, wants, circumstances)
         systemd = await self._manager(held.container.user)
-        refusal = await self._guard.refusal(held.container, held.scope, systemd)
+        refusal = await self._guard.refusal(held.container, held.payload or held.scope, systemd) if wants else None
         if refusal:
             return {}, [_refused(name, want, refusal) for name, want in wants.items()]
         return wants, await self._applier.apply(site, UnitWriter(systemd, self._host), wants, circumstances)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from governor.actuators.writers import Site
+    from governor.kernel.cgroup import Cgroup
 
 LIMITS = ("MemoryHigh", "MemoryMax")
 FILES = {"MemoryHigh": "memory.high", "MemoryMax": "memory.max"}
@@ -82,7 +83,7 @@ class Room:
         before = usage = memory.current_bytes(site.cgroup) or 0
         while usage + self._margin(name, usage) > want and time.monotonic() < deadline:
             step = min(usage - want + self._margin(name, usage), max(STEP_FLOOR_BYTES, usage // STEP_PARTS))
-            await self._in_thread(deadline - time.monotonic(), memory.reclaim, site.cgroup, step)
+            await self._in_thread(deadline - time.monotonic(), _reclaim, site.cgroup.duplicate(), step)
             last, usage = usage, memory.current_bytes(site.cgroup) or 0
             if usage >= last:
                 break
@@ -96,7 +97,7 @@ class Room:
 
         Return False where the kernel is still reclaiming after 5 s: the limit stands, systemd must not write it yet.
         """
-        return await self._in_thread(5.0, site.cgroup.write, FILES["MemoryHigh"], str(value))
+        return await self._in_thread(5.0, _write_high, site.cgroup.duplicate(), value)
 
     async def _in_thread(self, seconds: float, call: Callable[..., object], *arguments: object) -> bool:
         """Return whether `call` ended within `seconds`; where not it goes on, and nobody waits."""
@@ -132,6 +133,16 @@ class Room:
             return
         wait = min(60.0, last.wait_sec * 2 if last else 2.0)
         self._retreats[key] = _Retreat(after - after // 50, wait, time.monotonic() + wait)
+
+
+def _reclaim(mine: Cgroup, size_bytes: int) -> None:
+    with mine as cgroup:
+        memory.reclaim(cgroup, size_bytes)
+
+
+def _write_high(mine: Cgroup, value: int) -> None:
+    with mine as cgroup:
+        cgroup.write(FILES["MemoryHigh"], str(value))
 
 
 def _round_up(value: int) -> int:

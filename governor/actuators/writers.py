@@ -70,15 +70,16 @@ class FileWriter:
 
     async def write(self, site: Site, values: Mapping[str, Value]) -> None:
         """Write the files in a worker thread: memory.high and memory.max may block while the kernel reclaims."""
-        await asyncio.to_thread(self._write, site, values)
+        await asyncio.to_thread(self._write, site.cgroup.duplicate(), values)
 
-    def _write(self, site: Site, values: Mapping[str, Value]) -> None:
-        before = limits.read_limits(site.cgroup)
-        for name, value in sorted(values.items(), key=lambda item: _burst_last(item, before)):
-            # read anew each time: what fits depends on what has just been written
-            current = limits.read_limits(site.cgroup)
-            for file, text in limits.format_write(name, value, current, bfq=self._host.bfq_only):
-                site.cgroup.write(file, text)
+    def _write(self, mine: Cgroup, values: Mapping[str, Value]) -> None:
+        with mine as cgroup:
+            before = limits.read_limits(cgroup)
+            for name, value in sorted(values.items(), key=lambda item: _burst_last(item, before)):
+                # read anew each time: what fits depends on what has just been written
+                current = limits.read_limits(cgroup)
+                for file, text in limits.format_write(name, value, current, bfq=self._host.bfq_only):
+                    cgroup.write(file, text)
 
 
 def _burst_last(item: tuple[str, Value], current: Mapping[str, Value]) -> int:

@@ -180,15 +180,16 @@ class Systemd:
 
     async def start_transient_timer(self, name: str, delay_usec: int, command: Sequence[str], description: str) -> None:
         """Run `command` once after `delay_usec`, as <name>.service by <name>.timer, whether or not we still live."""
-        about = ("Description", Variant("s", description))
+        # a run that failed must not stay loaded and stand in the way of the next
+        common = [("Description", Variant("s", description)), ("CollectMode", Variant("s", "inactive-or-failed"))]
         timer = [
-            about,
+            *common,
             ("TimersMonotonic", Variant("a(st)", [["OnActiveSec", delay_usec]])),
             ("AccuracyUSec", Variant("t", 1_000_000)),
             ("RemainAfterElapse", Variant("b", False)),
         ]
         service = [
-            about,
+            *common,
             ("Type", Variant("s", "oneshot")),
             ("ExecStart", Variant("a(sasb)", [[command[0], list(command), False]])),
         ]

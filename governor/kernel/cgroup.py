@@ -67,6 +67,17 @@ class Cgroup:
         """Return the descriptor of the directory, as perf_event_open and bpf want it; -1 once closed."""
         return self._fd
 
+    def duplicate(self) -> Cgroup:
+        """Return another handle on the same cgroup, which its user closes. Raises Gone once this one is closed.
+
+        A worker thread must not share descriptors
+        that the event loop may close: their numbers come back as something else.
+        """
+        try:
+            return Cgroup(self.path, os.dup(self._fd))
+        except OSError as error:
+            raise self._gone() from error
+
     def exists(self) -> bool:
         """Return whether the cgroup is still there: every cgroup has a cgroup.procs for as long as it lives."""
         try:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 NAME = "governor-restore"
 DELAY_USEC = 30_000_000
-COMMAND = (sys.executable, "-m", "governor.service.stop_post", "--restore")
+COMMAND = (sys.executable, "-IB", "-m", "governor.service.stop_post", "--restore")
+"""-B: no byte-code is left behind when it runs while the package is being removed."""
 
 
 async def arm(systemd: Systemd) -> bool:

@@ -35,9 +35,7 @@ EXIT_UNSUPPORTED = 69  # EX_UNAVAILABLE, sysexits.h
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to stop. Return 0, or 69 where this host lacks what it needs."""
-    parser = argparse.ArgumentParser(
-        prog="governord", description="Resource governor for containers; governord(8)"
-    )
+    parser = argparse.ArgumentParser(prog="governord", description="Resource governor for containers; governord(8)")
     parser.add_argument("--version", action="version", version=f"governord {__version__}")
     parser.parse_args(arguments)
     if os.geteuid() != 0:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.governed import Governed
 from tests.vm.guest import Guest
 from tests.vm.image import SUITES
 
 HERE = Path(__file__).parent
+INSTALLED = "installed"
 TIMEOUT = 1200
 """Seconds that one test may take: emulation is slow, and the first test waits for an image and a snapshot."""
 
@@ -52,3 +54,19 @@ def guest(pytestconfig: pytest.Config) -> Iterator[Guest]:
 def fresh_guest(guest: Guest) -> None:
     """Take the guest back to its snapshot before each module."""
     guest.reset()
+
+
+@pytest.fixture(scope="session")
+def installed(guest: Guest) -> str:
+    """Return the name of the snapshot in which the package is installed; it is made once."""
+    guest.reset()
+    Governed(guest).install()
+    guest.save(INSTALLED)
+    return INSTALLED
+
+
+@pytest.fixture(scope="module")
+def governed(guest: Guest, installed: str, fresh_guest: None) -> Governed:
+    """Return the daemon in a guest in which nothing has happened but its installation."""
+    guest.reset(installed)
+    return Governed(guest)

@@ -240,15 +240,24 @@ class Guest:
         done = self.run("python3", "-", *options, "--", *command, stdin=CRI.read_bytes(), timeout=180.0)
         return CriContainer(**json.loads(done.stdout))
 
-    def reset(self) -> None:
-        """Take the guest back to its snapshot: memory, processes, both disks. Commands in the background are lost."""
+    def reset(self, snapshot: str = qemu.SNAPSHOT) -> None:
+        """Take the guest back to a snapshot: memory, processes, both disks. Commands in the background are lost.
+
+        `snapshot` is the name of one made with `save`; else it is the one that the guest began with.
+        """
         if not self._snapshot:
             raise GuestError("a guest that booted cold has no snapshot to go back to")
         self._forget_background()
-        complaint = self._machine.monitor(f"loadvm {qemu.SNAPSHOT}")
+        complaint = self._machine.monitor(f"loadvm {snapshot}")
         if complaint:
             raise GuestError(complaint)
         self._started()
+
+    def save(self, snapshot: str) -> None:
+        """Keep the guest as it is now under a name, for `reset`; it lasts as long as the guest."""
+        complaint = self._machine.monitor(f"savevm {snapshot}")
+        if complaint:
+            raise GuestError(complaint)
 
     def stop(self) -> None:
         """End the guest and remove its files."""
