@@ -92,15 +92,16 @@ class Applier:
         if not properties:
             return []
         current = await writer.read(site, properties)
+        absent = [_absent(name, want) for name, want in wants.items() if name not in current]
         moves = await self._decide(site, writer, entry, wants, current, circumstances)
         moves = {name: move for name, move in moves.items() if move.step is not Step.KEEP}
         if not moves:
-            return []
+            return absent
         moves, converging = await self._make_room(site, current, moves, circumstances.patience_sec)
         entry = self._enter(site, entry, moves)
         outcomes = await self._write(site, writer, entry, moves)
         self._settle(site, moves, outcomes)
-        return [
+        return absent + [
             _result(wants.get(name), current.get(name), move, outcomes[name], converging.get(name, ""))
             for name, move in moves.items()
             if move.step not in (Step.CONFIRM, Step.FORGET)
@@ -238,6 +239,18 @@ def _result(want: Want | None, old: Value | None, move: Move, outcome: Outcome, 
         source=want.setting.source if want else lease.owner,
         reason=reason,
         detail=converging or _detail(outcome),
+    )
+
+
+def _absent(name: str, want: Want) -> Result:
+    return Result(
+        property=name,
+        old=None,
+        new=want.value,
+        outcome=Outcome.REFUSED,
+        source=want.setting.source,
+        reason=want.setting.reason,
+        detail="its controller is off in this cgroup, or neither kernel nor systemd knows it",
     )
 
 

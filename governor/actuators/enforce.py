@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from governor.model.container import Container
     from governor.model.lease import Lease, Target
     from governor.model.policy import Setting
+    from governor.model.values import Value
+
+
+NO_BURST = "there is no cpu.max.burst here: the kernel lacks it, or nothing sets a CPUQuota for this container"
 
 
 class DeviceGuard(Protocol):
@@ -77,14 +81,11 @@ class Enforcer:
         """Return what changed. Raises Gone where the container ended, ActuationError where nothing was written."""
         held = self.hold(container)
         settings, refused = self._possible(container, settings)
-        burst = self._burst(held, settings)
-        early, late = self._burst_order(held, burst)
-        results = [*await self._apply_burst(held, burst, circumstances, when=early)]
-        main = {name: setting for name, setting in settings.items() if name != sites.BURST}
-        wants, done = await self._apply_main(held, main, burst, circumstances)
+        results = [*await self._apply_burst(held, settings, circumstances, only_down=True)]
+        wants, done = await self._apply_main(held, settings, circumstances)
         results += done
         results += await self._apply_payload(held, wants, circumstances)
-        results += await self._apply_burst(held, burst, circumstances, when=late)
+        results += await self._apply_burst(held, settings, circumstances, only_down=False)
         self._remember(held)
         return [*refused, *(_change(container, result) for result in results)]
 
@@ -167,12 +168,14 @@ class Enforcer:
         return Held(container, scope, payload)
 
     async def _apply_main(
-        self, held: Held, settings: Mapping[str, Setting], burst: Want | None, circumstances: Circumstances
+        self, held: Held, settings: Mapping[str, Setting], circumstances: Circumstances
     ) -> tuple[dict[str, Want], list[Result]]:
         target = sites.unit_target(held.container) or sites.file_target(held.container.cgroup, held.scope.inode)
         entry = self._ledger.get(target)
-        wants = sites.canonical_wants(settings, entry, self._host)
-        if burst is not None and not held.container.unit:
+        main = {name: setting for name, setting in settings.items() if name != sites.BURST}
+        wants = sites.canonical_wants(main, entry, self._host)
+        burst = None if held.container.unit else self._burst(held, settings)
+        if burst is not None:
             wants[sites.BURST] = burst
         if not wants and not entry.leases:
             return wants, []
@@ -199,25 +202,32 @@ class Enforcer:
             return []
 
     def _burst(self, held: Held, settings: Mapping[str, Setting]) -> Want | None:
-        current = limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
-        return sites.burst_want(settings, current, self._ledger.get(self._burst_target(held)))
+        return sites.burst_want(settings, self._current_burst(held), self._ledger.get(self._burst_target(held)))
 
-    def _burst_order(self, held: Held, want: Want | None) -> tuple[bool, bool]:
-        """Return whether the burst goes before the quota (it shrinks) and whether after (it grows)."""
-        current = limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
+    @staticmethod
+    def _current_burst(held: Held) -> Value | None:
+        return limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
+
+    async def _apply_burst(
+        self, held: Held, settings: Mapping[str, Setting], circumstances: Circumstances, *, only_down: bool
+    ) -> list[Result]:
+        """Apply cpu.max.burst beside a unit: before the quota where it shrinks, after it in any case.
+
+        Its file exists only once the unit has the cpu controller, which the first quota brings.
+        """
+        if not held.container.unit:
+            return []
+        current, want = self._current_burst(held), self._burst(held, settings)
         lease = self._ledger.get(self._burst_target(held)).leases.get(sites.BURST)
         goal = want.value if want else (lease.original if lease else current)
         shrinks = isinstance(goal, int) and isinstance(current, int) and goal < current
-        return shrinks, not shrinks
-
-    async def _apply_burst(
-        self, held: Held, want: Want | None, circumstances: Circumstances, *, when: bool
-    ) -> list[Result]:
-        if not when or not held.container.unit:
+        if only_down and not shrinks:
             return []
+        if current is None:
+            asked = settings.get(sites.BURST)
+            return [_refused(sites.BURST, Want(value=asked.value, setting=asked), NO_BURST)] if asked else []
         site = Site(self._burst_target(held), held.scope)
-        wants = {sites.BURST: want} if want else {}
-        return await self._applier.apply(site, self._files, wants, circumstances)
+        return await self._applier.apply(site, self._files, {sites.BURST: want} if want else {}, circumstances)
 
     @staticmethod
     def _burst_target(held: Held) -> Target:

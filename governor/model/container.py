@@ -71,6 +71,9 @@ class Container:
     """Path of the nested cgroup in which the processes sit, where the runtime makes one (crun, nspawn); else ""."""
     inode: int
     pod: Pod | None = None
+    described: bool = True
+    """Whether its runtime has been asked for name, image and labels; until then policies that need them do not match,
+    and nothing may be concluded from that."""
 
     @property
     def key(self) -> str:

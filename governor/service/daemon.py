@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from governor.actuators.observe import Observer
 from governor.bus.rules import owner_rule
 from governor.bus.systemd import NAME as SYSTEMD_NAME
 from governor.exporters import messages
+from governor.exporters.journal import display_name
 from governor.kernel.process import cgroup_of
 from governor.model.errors import PolicyError
 from governor.policy.relevant import names_unit
@@ -27,8 +29,12 @@ from governor.service.orphans import Orphans
 from governor.service.watch import PolicyWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from governor.bus.messages import Signal
     from governor.exporters.journal import Journal
+    from governor.model.container import Container
+    from governor.model.errors import Problem
     from governor.model.policy import Mode
     from governor.policy.load import PolicySet
     from governor.service.host import HostParts
@@ -61,10 +67,14 @@ class Daemon:
             guard=Devices(),
         )
         observer = Observer(parts.host, lambda container: self._enforcer.hold(container).scope)
-        self._governor = Governor(wants, self._enforcer, observer, self._neighbours, cgroup_of("self"))
+        self._governor = Governor(wants, self._enforcer, observer, self._neighbours, cgroup_of(os.getpid()))
         self._governor.on_reload = self._read
         self._governor.on_mode = self._mode_set
-        self._discovery = Discovery(parts.root, parts.managers.get, self._relevant, self._governor.container_changed)
+        self._governor.on_conflict = self._conflict
+        self._discovery = Discovery(
+            parts.root, parts.managers.get, self._relevant, self._governor.container_changed, wants.users
+        )
+        self._governor.on_settled = self._discovery.look_again
         self._orphans = Orphans(parts.ledger, parts.restorer, self._enforcer, self._relevant)
         self._doctor = Doctor(parts, self._neighbours)
         self._api = Api(parts.bus, self._governor, self._doctor)
@@ -135,8 +145,8 @@ class Daemon:
     def _relevant(self, path: str) -> bool:
         return names_unit(self._wants.policies, path.rpartition("/")[2])
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type,var-annotated]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -179,6 +189,13 @@ class Daemon:
     async def _reload_and_say(self) -> None:
         await self._changed_on_disk()
         self._notifier.ready(self._status())
+
+    def _conflict(self, container: Container, problems: tuple[Problem, ...]) -> None:
+        text = "\n".join(problem.render() for problem in problems)
+        name = display_name(container)
+        self._journal.log(
+            messages.POLICY_CONFLICT, f"{name} keeps what it had, its policies contradict each other:\n{text}"
+        )
 
     def _mode_set(self, mode: Mode) -> None:
         self._journal.log(messages.MODE_CHANGED, f"mode is now {mode}")

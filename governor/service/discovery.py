@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pwd
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from governor import runtimes
+from governor.kernel.xattr import invocation_id
 from governor.model.container import Container, Identity, Metadata
 from governor.model.errors import ActuationError, Gone, Unsupported
 
@@ -42,6 +44,7 @@ class Discovery:
     """Keeps the table of containers by inode.
 
     `relevant` tells of a plain unit whether any policy is about it: a host has hundreds that nobody governs.
+    `users` gets the names of the uids beneath whose managers containers are found.
     `changed(before, after)` is called for each container that came (None, c), went (c, None) or became better known.
     """
 
@@ -51,13 +54,21 @@ class Discovery:
         manager: Callable[[int | None], Awaitable[Systemd]],
         relevant: Callable[[str], bool],
         changed: Callable[[Container | None, Container | None], None],
+        users: dict[int, str],
+        places: runtimes.Places | None = None,
     ) -> None:
         self._root = root
         self._manager = manager
         self._relevant = relevant
         self._changed = changed
+        self._users = users
+        self._places = places or runtimes.Places(cgroup=root.path)
         self._containers: dict[int, Container] = {}
         self._adding: set[int] = set()
+        self._rejected: set[tuple[int, str]] = set()
+        """Cgroups that turned out to be no containers: sandboxes, wrong guesses."""
+        self._identities: dict[tuple[str, int], Identity | None] = {}
+        """What each cgroup of the last walk was recognised as; a walk looks only at new ones."""
         self._parents: set[str] = {"/system.slice", "/machine.slice"}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scanning = asyncio.Lock()
@@ -75,7 +86,8 @@ class Discovery:
         """Bring the table in line with the tree: what a missed signal left is repaired here."""
         async with self._scanning:
             found, parents = await asyncio.to_thread(self._walk)
-            self._parents |= parents
+            self._parents = parents | {"/system.slice", "/machine.slice"}
+            self._rejected &= {(inode, path) for path, inode in self._identities}
             gone = [inode for inode in self._containers if inode not in found]
             for inode in gone:
                 self.remove(inode)
@@ -128,24 +140,24 @@ class Discovery:
         await self.scan()
 
     def _walk(self) -> tuple[dict[int, Candidate], set[str]]:
-        """Return every candidate in the tree by inode, and the cgroups directly above a unit's."""
+        """Return every candidate in the tree by inode, and the slices, in which units are. Runs in a worker."""
         found: dict[int, Candidate] = {}
         parents: set[str] = set()
-        inside = ""
-        for path, inode in sorted(self._root.tree()):
+        identities: dict[tuple[str, int], Identity | None] = {}
+        for path, inode in self._root.tree():
             if path.endswith(".slice"):
                 parents.add(path)
-            if inside and path.startswith(inside):
                 continue
-            candidate = self._candidate(path, inode)
+            key = (path, inode)
+            identities[key] = self._identities[key] if key in self._identities else runtimes.recognise(path)
+            candidate = self._candidate(path, inode, identities[key])
             if candidate is not None:
                 found[inode] = candidate
-                inside = f"{path}/" if candidate.identity.runtime != "systemd" else ""
+        self._identities = identities
         return found, parents
 
-    def _candidate(self, path: str, inode: int) -> Candidate | None:
-        identity = runtimes.recognise(path)
-        if identity is None:
+    def _candidate(self, path: str, inode: int, identity: Identity | None) -> Candidate | None:
+        if identity is None or (inode, path) in self._rejected:
             return None
         if identity.runtime == "systemd" and not self._relevant(path):
             return None
@@ -156,7 +168,7 @@ class Discovery:
         for parent in self._parents:
             path = f"{parent}/{unit}"
             with suppress(Gone), self._root.open(path) as cgroup:
-                candidate = self._candidate(path, cgroup.inode)
+                candidate = self._candidate(path, cgroup.inode, runtimes.recognise(path))
                 if candidate is not None:
                     yield candidate
 
@@ -170,6 +182,11 @@ class Discovery:
             return
         self._adding.add(candidate.inode)
         try:
+            identity = await asyncio.to_thread(runtimes.confirm, candidate.identity, candidate.path, self._places)
+            if identity is None:
+                self._rejected.add((candidate.inode, candidate.path))
+                return
+            candidate = replace(candidate, identity=identity)
             container = await self._complete(candidate)
         except (Gone, ActuationError) as reason:
             log.debug("not added: %s", reason)
@@ -193,17 +210,38 @@ class Discovery:
             payload=self._payload(path),
             inode=candidate.inode,
             pod=identity.pod,
+            described=False,
             slice=next((part for part in reversed(path.split("/")) if part.endswith(".slice")), ""),
         )
+        if container.user is not None and container.user not in self._users:
+            self._users[container.user] = await asyncio.to_thread(_user_name, container.user)
         unit = path.rpartition("/")[2]
-        if not unit.endswith(UNIT_SUFFIXES):
-            return container
-        with suppress(Unsupported):
+        return await self._with_unit(container, unit) if unit.endswith(UNIT_SUFFIXES) else container
+
+    async def _with_unit(self, container: Container, unit: str) -> Container:
+        """Return `container` with the unit whose ControlGroup it is, if there is one.
+
+        A manager that cannot be reached leaves the unit named all the same: its cgroup is not ours to write by file.
+        """
+        invocation = self._invocation(container) if unit.endswith(".scope") and container.user is None else ""
+        if invocation:
+            return replace(container, unit=unit, invocation=invocation)
+        try:
             facts = await (await self._manager(container.user)).unit_facts(unit)
-            if facts.control_group != path and container.user is None:
-                return container
-            return replace(container, unit=unit, invocation=facts.invocation_id, transient=facts.transient)
-        return container
+        except Unsupported:
+            return replace(container, unit=unit)
+        if facts.control_group != container.cgroup:
+            return container
+        return replace(container, unit=unit, invocation=facts.invocation_id, transient=facts.transient)
+
+    def _invocation(self, container: Container) -> str:
+        """Return what systemd wrote on a scope's cgroup: that it is there says that the scope is systemd's own.
+
+        A scope is always transient, so nothing remains to be asked, and the first limit comes three calls earlier.
+        """
+        with suppress(Gone), self._root.open(container.cgroup) as cgroup:
+            return invocation_id(cgroup) if cgroup.inode == container.inode else ""
+        return ""
 
     def _payload(self, path: str) -> str:
         try:
@@ -231,15 +269,18 @@ class Discovery:
 
     async def _describe(self, container: Container, candidate: Candidate) -> None:
         """Ask the runtime for name, image and labels; a runtime that has not finished making it is asked again."""
+        metadata = Metadata(name=container.name)
         for attempt in range(METADATA_TRIES):
             try:
-                metadata = await asyncio.to_thread(runtimes.metadata, candidate.identity, candidate.path)
-            except (Gone, Unsupported) as reason:
+                metadata = await asyncio.to_thread(runtimes.metadata, candidate.identity, candidate.path, self._places)
+                break
+            except Unsupported as reason:
                 log.debug("no metadata of %s: %s", container.key, reason)
+                break
+            except Gone as reason:
+                log.debug("no metadata of %s yet: %s", container.key, reason)
                 await asyncio.sleep(METADATA_PAUSE_SEC * 2**attempt)
-                continue
-            self._describe_as(container.inode, metadata)
-            return
+        self._describe_as(container.inode, metadata)
 
     def _describe_as(self, inode: int, metadata: Metadata) -> None:
         container = self._containers.get(inode)
@@ -250,8 +291,18 @@ class Discovery:
             name=metadata.name or container.name,
             image=metadata.image,
             labels=metadata.labels,
+            described=True,
+            pod=runtimes.name_pod(container.pod, metadata.labels) if container.pod else None,
         )
         self._note(container, after)
+
+
+def _user_name(uid: int) -> str:
+    """Return the name of `uid`, or the number where it has none; may ask the network."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OSError, OverflowError):
+        return str(uid)
 
 
 def _looks_contained(unit: str) -> bool:

@@ -81,6 +81,9 @@ class Governor:
         self._tick_usec = 0
         self.on_reload: Callable[[], PolicySet] | None = None
         self.on_mode: Callable[[Mode], None] | None = None
+        self.on_settled: Callable[[int], None] | None = None
+        """Told the inode of a container whose payload has begun to run."""
+        self.on_conflict: Callable[[Container, tuple[Problem, ...]], None] | None = None
         self.features_found: tuple[str, ...] = ()
 
     # -- what discovery tells
@@ -157,6 +160,8 @@ class Governor:
             record.again = record.asked = False
             settled = self._settled(inode, record)
             await self._reconcile(inode, record, settling=not record.settled)
+            if settled and not record.settled and self.on_settled is not None:
+                self.on_settled(inode)
             record.settled = settled
             if not settled:
                 await asyncio.sleep(next(pauses, SETTLE_PAUSES_SEC[-1]))
@@ -177,10 +182,12 @@ class Governor:
 
     async def _reconcile(self, inode: int, record: Record, *, settling: bool) -> None:
         container = self._containers.get(inode)
-        if container is None:
+        if container is None or self._too_early(container):
             return
         wanted = self._wants.of(container)
-        record.problems = wanted.problems
+        if wanted.problems != record.problems:
+            record.problems = wanted.problems
+            self._tell_conflict(container, wanted.problems)
         reverted = time.monotonic() < self._reverted_until
         try:
             changes = await self._changes(
@@ -193,6 +200,19 @@ class Governor:
             changes = [_failed(container, name, s, str(error)) for name, s in wanted.settings.items()]
         record.again |= any(change.outcome in PASSING for change in changes)
         self._report(record, changes)
+
+    def _too_early(self, container: Container) -> bool:
+        """Return whether an earlier daemon's leases could be taken for unwanted, only because the name is not known."""
+        return not container.described and not self._leases_are_ours(container)
+
+    def _leases_are_ours(self, container: Container) -> bool:
+        """Return whether this process has set what is leased on `container`, or nothing is."""
+        record = self._records.get(container.inode)
+        return bool(record and record.last) or not self._leases(container)
+
+    def _tell_conflict(self, container: Container, problems: tuple[Problem, ...]) -> None:
+        if problems and self.on_conflict is not None:
+            self.on_conflict(container, problems)
 
     async def _changes(
         self, container: Container, settings: Mapping[str, Setting], circumstances: Circumstances

@@ -37,6 +37,8 @@ class Wants:
         self._mode = mode
         self._merged: dict[int, Wanted] = {}
         self._by_hand: dict[str, dict[str, Setting]] = {}
+        self.users: dict[int, str] = {}
+        """Names of the uids beneath whose managers containers were found, for match.user."""
 
     @property
     def mode(self) -> Mode:
@@ -55,7 +57,7 @@ class Wants:
     def update(self, container: Container) -> Wanted:
         """Merge anew for `container` and return what it shall hold now."""
         before = self._merged.get(container.inode, Wanted())
-        merged = merge(self.policies, container, host_mode=self.mode, previous=before.settings)
+        merged = merge(self.policies, container, host_mode=self.mode, previous=before.settings, users=self.users)
         settings = before.settings if merged.problems else merged.settings
         wanted = Wanted(settings, merged.policies, merged.problems)
         self._merged[container.inode] = wanted

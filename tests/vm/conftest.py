@@ -66,7 +66,7 @@ def installed(guest: Guest) -> str:
 
 
 @pytest.fixture(scope="module")
-def governed(guest: Guest, installed: str, fresh_guest: None) -> Governed:
+def governed(guest: Guest, installed: str) -> Governed:
     """Return the daemon in a guest in which nothing has happened but its installation."""
     guest.reset(installed)
     return Governed(guest)

@@ -1,6 +1,6 @@
 """`make run`: install the package and show the main job, here if this host can, else in a guest.
 
-    python3 -m tests.vm.demo DIRECTORY_OF_THE_PACKAGE
+python3 -m tests.vm.demo DIRECTORY_OF_THE_PACKAGE
 """
 
 from __future__ import annotations

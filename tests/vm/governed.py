@@ -46,7 +46,8 @@ class Governed:
     def install(self) -> None:
         """Install the package as a user does; the service starts by itself."""
         self.guest.push(package(), "/root/governor.deb")
-        self.guest.sh("apt-get install --quiet --yes /root/governor.deb >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; exit 1; }", timeout=300)
+        script = "apt-get install --quiet --yes /root/governor.deb >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; exit 1; }"
+        self.guest.sh(script, timeout=300)
         self.wait_ready()
 
     def wait_ready(self) -> None:

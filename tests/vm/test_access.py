@@ -30,7 +30,9 @@ def test_labels_need_privilege(governed: Governed, container: str) -> None:
     governed.guest.wait_until(f"governorctl show {container} --json | grep -q hush", 30)
     assert "hush" not in governed.guest.sh(f"{AS_ALICE} governorctl show {container} --json").stdout
     path = governed.guest.sh(f"busctl call {MANAGER} GetContainer s {container}").stdout.split('"')[1]
-    got = governed.guest.sh(f"{AS_ALICE} busctl get-property org.governor1 {path} org.governor1.Container Labels").stdout
+    got = governed.guest.sh(
+        f"{AS_ALICE} busctl get-property org.governor1 {path} org.governor1.Container Labels"
+    ).stdout
     assert "hush" not in got
 
 
@@ -92,7 +94,9 @@ def test_hostile_names_and_labels_are_data(governed: Governed) -> None:
     shown = governed.guest.sh("governorctl list; governorctl show hostile; governorctl explain hostile").stdout
     assert "\x1b" not in shown
     unit = r"we\x20ird-\x22\x0a"
-    governed.guest.sh(f"systemd-run -q --unit='start-weird' systemd-run -q --scope --unit='{unit}.scope' sleep 100000", check=False)
+    governed.guest.sh(
+        f"systemd-run -q --unit='start-weird' systemd-run -q --scope --unit='{unit}.scope' sleep 100000", check=False
+    )
     assert governed.guest.sh("systemctl is-active governor").stdout.strip() == "active"
 
 

@@ -63,7 +63,10 @@ def test_a_daemon_that_cannot_start_again_leaves_nothing_within_45_seconds(gover
     governed.guest.sh("systemctl daemon-reload; systemctl kill -s KILL governor")
     governed.wait_value(container, "pids.max", original, timeout=45)
     governed.guest.wait_until('[ "$(ls /run/governor/ledger | wc -l)" = 0 ]', 10)
-    governed.guest.sh(f"rm {broken}; systemctl daemon-reload; systemctl reset-failed governor; systemctl restart governor", timeout=120)
+    governed.guest.sh(
+        f"rm {broken}; systemctl daemon-reload; systemctl reset-failed governor; systemctl restart governor",
+        timeout=120,
+    )
     governed.wait_value(container, "pids.max", "66", timeout=60)
 
 
@@ -88,6 +91,8 @@ def test_a_container_that_ends_while_the_daemon_is_down_is_forgotten(governed: G
     container = governed.docker("gone")
     governed.policy("50-g", '[match]\nname = "gone"\n[limits]\nTasksMax = 62\n')
     governed.wait_value(container, "pids.max", "62")
-    governed.guest.sh("systemctl kill -s STOP governor; docker rm -f gone; systemctl kill -s KILL governor", timeout=120)
+    governed.guest.sh(
+        "systemctl kill -s STOP governor; docker rm -f gone; systemctl kill -s KILL governor", timeout=120
+    )
     governed.guest.wait_until('[ "$(systemctl is-active governor)" = active ]', 60)
     governed.guest.wait_until(f"! grep -l {container.id} /run/governor/ledger/*", 60)

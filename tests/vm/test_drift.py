@@ -38,7 +38,8 @@ def test_an_update_by_the_user_ends_in_the_users_value(governed: Governed, runti
         f"journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor GOVERNOR_OUTCOME=yielded | grep u-{runtime}", 30
     )
     assert governed.explained(container)["CPUQuotaPerSecUSec"]["State"].startswith("yielded")
-    assert governed.value(container, "pids.max") == "77"
+    if runtime == "docker":  # podman's update sets everything anew, so that is the user's too
+        assert governed.value(container, "pids.max") == "77"
     governed.guest.run("systemctl", "restart", "governor", timeout=120)
     governed.guest.sh("sleep 3")
     assert governed.value(container, "cpu.max") == "80000 100000"

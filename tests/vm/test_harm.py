@@ -59,7 +59,10 @@ def test_an_administrators_edit_after_our_restore_shows(governed: Governed) -> N
 
 def test_an_administrators_own_runtime_drop_in_comes_back(governed: Governed) -> None:
     governed.guest.write("/etc/systemd/system/own.service", SERVICE)
-    governed.guest.sh("systemctl daemon-reload && systemctl start own.service && systemctl set-property --runtime own.service TasksMax=44", timeout=120)
+    governed.guest.sh(
+        "systemctl daemon-reload && systemctl start own.service && systemctl set-property --runtime own.service TasksMax=44",
+        timeout=120,
+    )
     own = Container("own.service", "/system.slice/own.service")
     governed.policy("50-own", '[match]\nunit = "own.service"\n[limits]\nTasksMax = 66\n')
     governed.wait_value(own, "pids.max", "66")
@@ -91,7 +94,9 @@ def test_a_raised_maximum_that_goes_away_kills_nothing(governed: Governed) -> No
 
 def test_pid_1_answers_while_memory_is_lowered_under_a_thrashing_container(governed: Governed) -> None:
     """The load reads a file larger than its limit over and over: every page that is reclaimed is wanted again."""
-    governed.guest.sh("mkdir -p /srv/load && dd if=/dev/zero of=/srv/load/file bs=1M count=300 2>/dev/null", timeout=120)
+    governed.guest.sh(
+        "mkdir -p /srv/load && dd if=/dev/zero of=/srv/load/file bs=1M count=300 2>/dev/null", timeout=120
+    )
     container = governed.docker(
         "thrash", "-v", "/srv/load:/load", command="sh -c 'while :; do cat /load/file >/dev/null; done'"
     )

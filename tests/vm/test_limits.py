@@ -72,7 +72,9 @@ def test_an_nspawn_container_gets_its_limits(governed: Governed, containers: dic
     assert_limited(governed, governed.nspawn())
 
 
-def test_the_runtimes_own_limit_that_no_policy_names_stays(governed: Governed, containers: dict[str, Container]) -> None:
+def test_the_runtimes_own_limit_that_no_policy_names_stays(
+    governed: Governed, containers: dict[str, Container]
+) -> None:
     for when in ("before", "after"):
         assert governed.value(containers[f"docker {when}"], "memory.max") == str(200 << 20)
         assert governed.value(containers[f"docker {when}"], "memory.swap.max") == str(200 << 20)

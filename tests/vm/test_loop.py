@@ -26,7 +26,12 @@ def test_the_event_loop_never_blocks(governed: Governed) -> None:
     governed.policy("50-all", "nonsense")
     second = governed.podman("b")
     governed.wait_value(second, "pids.max", "61", timeout=60)
-    guest.sh("docker rm -f a; systemctl daemon-reload; governorctl list; governorctl explain b; governorctl doctor", check=False)
-    guest.sh("governorctl set b TasksMax=30; governorctl release b; governorctl mode observe; governorctl mode enforce; sleep 12")
+    guest.sh(
+        "docker rm -f a; systemctl daemon-reload; governorctl list; governorctl explain b; governorctl doctor",
+        check=False,
+    )
+    guest.sh(
+        "governorctl set b TasksMax=30; governorctl release b; governorctl mode observe; governorctl mode enforce; sleep 12"
+    )
     assert guest.read("/run/audited-daemon.log") == ""
     assert guest.exists("/run/audited-daemon.log")

@@ -27,9 +27,7 @@ def test_an_upgrade_does_not_flap(governed: Governed) -> None:
     governed.policy("50-up", POLICY)
     governed.wait_value(container, "pids.max", "61")
     path = f"/sys/fs/cgroup{container.cgroup}"
-    watcher = governed.guest.spawn(
-        f'while :; do read -r p <{path}/pids.max; [ "$p" = 61 ] || echo "flap: $p"; done'
-    )
+    watcher = governed.guest.spawn(f'while :; do read -r p <{path}/pids.max; [ "$p" = 61 ] || echo "flap: $p"; done')
     script = """
     set -e; cd /root; rm -rf x; dpkg-deb -R governor.deb x
     sed -i 's/^Version: .*/&+1/' x/DEBIAN/control; dpkg-deb -b x next.deb >/dev/null

@@ -22,7 +22,9 @@ def test_a_changed_policy_works_at_once_and_a_bad_one_changes_nothing(governed: 
     governed.policy("50-svc", GOOD.format(name="svc", tasks=72))
     governed.wait_value(container, "pids.max", "72", timeout=10)
     governed.policy("50-svc", BAD)
-    text = governed.guest.wait_until("journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor | grep -A9 TasksMaximum", 15)
+    text = governed.guest.wait_until(
+        "journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor | grep -A9 TasksMaximum", 15
+    )
     assert "50-svc.toml:4:1" in text
     assert "TasksMax" in text
     assert "50-svc.toml:5:14" in governed.guest.sh("journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor").stdout
@@ -30,7 +32,7 @@ def test_a_changed_policy_works_at_once_and_a_bad_one_changes_nothing(governed: 
     governed.guest.run("systemctl", "restart", "governor", timeout=120)
     governed.guest.sh("sleep 3")
     assert governed.value(container, "pids.max") == "72"
-    done = governed.guest.sh(f"governorctl check /etc/governor/policies.d/50-svc.toml", check=False)
+    done = governed.guest.sh("governorctl check /etc/governor/policies.d/50-svc.toml", check=False)
     assert done.code == 1
     assert "^" in done.stdout + done.stderr
     governed.policy("50-svc", GOOD.format(name="svc", tasks=73))
@@ -46,7 +48,9 @@ def test_systemctl_reload_waits_for_the_new_policies(governed: Governed) -> None
 
 
 def test_the_catalog_explains_the_journal(governed: Governed) -> None:
-    shown = governed.guest.sh("journalctl --no-pager -x SYSLOG_IDENTIFIER=governor GOVERNOR_OUTCOME=applied | tail -40").stdout
+    shown = governed.guest.sh(
+        "journalctl --no-pager -x SYSLOG_IDENTIFIER=governor GOVERNOR_OUTCOME=applied | tail -40"
+    ).stdout
     assert "Subject: A limit was set" in shown
     assert "read back from" in shown
 
@@ -84,7 +88,16 @@ def test_observe_says_what_it_would_do_and_does_nothing(governed: Governed) -> N
 
 def test_the_bus_describes_itself(governed: Governed) -> None:
     shown = governed.guest.sh("busctl introspect org.governor1 /org/governor1 org.governor1.Manager").stdout
-    for member in ("ListContainers", "GetContainer", "ListPolicies", "Reload", "Explain", "SetLimits", "Release", "SetMode"):
+    for member in (
+        "ListContainers",
+        "GetContainer",
+        "ListPolicies",
+        "Reload",
+        "Explain",
+        "SetLimits",
+        "Release",
+        "SetMode",
+    ):
         assert f".{member} " in shown
     for member in ("Version", "Mode", "NContainers", "Features", "LastTickUSec", "ContainerAdded", "LimitsChanged"):
         assert f".{member} " in shown

@@ -8,8 +8,9 @@ import asyncio
 import sys
 import threading
 import traceback
+from pathlib import Path
 
-RECORD = "/run/audited-daemon.log"
+RECORD = Path("/run/audited-daemon.log")
 MEMORY_BACKED = ("/sys/", "/proc/", "/run/governor/", "/dev/")
 BLOCKING = ("subprocess.Popen", "os.system", "os.fork", "socket.getaddrinfo", "socket.gethostbyname", "time.sleep")
 
@@ -34,27 +35,29 @@ def offends(event: str, arguments: tuple[object, ...]) -> bool:
     return arguments[0].startswith("/") and not arguments[0].startswith(MEMORY_BACKED)
 
 
-busy = False
+class Recorder:
+    """Writes down what offends; what it does itself is not looked at."""
+
+    busy = False
 
 
 def hook(event: str, arguments: tuple[object, ...]) -> None:
     """Write down what offends, with where it comes from."""
-    global busy
-    if busy or event not in (*BLOCKING, "open") or not in_loop() or not offends(event, arguments):
+    if Recorder.busy or event not in (*BLOCKING, "open") or not in_loop() or not offends(event, arguments):
         return
     stack = traceback.extract_stack()
     if any("importlib" in frame.filename for frame in stack):
         return
-    busy = True
+    Recorder.busy = True
     try:
-        with open(RECORD, "a") as record:
+        with RECORD.open("a") as record:
             where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(stack[-7:-1]))
             record.write(f"{event} {arguments[:2]!r} {where}\n")
     finally:
-        busy = False
+        Recorder.busy = False
 
 
-open(RECORD, "w").close()
+RECORD.write_text("")
 sys.addaudithook(hook)
 from governor.service.main import main  # noqa: E402 - the hook must see its imports too
 
