@@ -17,4 +17,7 @@ users alice (uid 1000, rootless podman, her user manager runs) and bob (uid 1001
 `localhost/bb:1` (podman, containerd), a busybox; /var/lib/machines/m1, the same as a tree; /dev/vdb, an empty disk of
 2 GiB for I/O limits or swap; no network but loopback, and containers have none by default. Emulation starts processes
 45 times slower than hardware: allow generous times, and put many checks into one command.
+
+In the Debian 12 guest podman is 4.3 (no quadlet, no pasta), and the nspawn of systemd 252 shows a second line, of a
+named v1 hierarchy, in /proc/<pid>/cgroup: read the one that begins with "0::".
 """

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import time
@@ -29,13 +30,19 @@ HOST_PACKAGES: Final = {
     "mmdebstrap": "mmdebstrap",
     "zstd": "zstd",
     "xz": "xz-utils",
+    "lz4": "lz4",
     "cpio": "cpio",
     "mke2fs": "e2fsprogs",
     "setpriv": "util-linux",
 }
 """The host's commands that a build and a boot need, and the package of each."""
 
-COMPRESSIONS: Final = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"\x1f\x8b\x08", "gzip"))
+COMPRESSIONS: Final = (
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x02\x21L\x18", "lz4"),
+)
 
 
 class ImageError(Exception):
@@ -206,16 +213,18 @@ def configure(root: Path) -> None:
 def extract_kernel(root: Path, destination: Path) -> None:
     """Write the ELF kernel that is packed in the vmlinuz: emulated, unpacking it would take seconds at each boot."""
     packed = max((root / "boot").glob("vmlinuz-*")).read_bytes()
+    # Documentation/arch/x86/boot.rst: setup_sects, payload_offset (from the end of the setup) and payload_length, the
+    # last four bytes of which are the unpacked size.
+    setup = (packed[0x1F1] + 1) * 512
+    offset, length = struct.unpack_from("<II", packed, 0x248)
+    payload = packed[setup + offset : setup + offset + length - 4]
     for magic, tool in COMPRESSIONS:
-        for match in re.finditer(re.escape(magic), packed):
-            # The payload is followed by other data, about which the tool complains: only its output counts.
-            unpacked = subprocess.run(
-                [tool, "-dcq"], input=packed[match.start() :], capture_output=True, check=False
-            ).stdout
+        if payload.startswith(magic):
+            unpacked = subprocess.run([tool, "-dcq"], input=payload, capture_output=True, check=False).stdout
             if unpacked.startswith(b"\x7fELF"):
                 destination.write_bytes(unpacked)
                 return
-    raise ImageError("the kernel package holds no ELF kernel in a known compression")
+    raise ImageError(f"the kernel is packed in a way that is not known here: it begins with {payload[:8].hex()}")
 
 
 def make_disk(root: Path, destination: Path) -> None:
