@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := governor tests benchmarks
+SOURCES := governor tests
 DEB = $(firstword $(wildcard dist/governor_*_all.deb))
 
 .PHONY: help run test test-unit test-guest test-long lint deb bench clean

@@ -169,10 +169,7 @@ class Applier:
 
     async def _write(self, site: Site, writer: Writer, entry: Entry, moves: Mapping[str, Move]) -> dict[str, Outcome]:
         outcomes = {name: _quiet_outcome(move) for name, move in moves.items()}
-        by_file = site.target.kind is TargetKind.PERSISTENT_UNIT
-        dropped = {name: move for name, move in moves.items() if by_file and _reaches_original(move)}
-        outcomes |= await self._drop_ins.restore(site, writer, entry, dropped)
-        writable = {name: move.value for name, move in moves.items() if move.value is not None and name not in dropped}
+        writable = {name: move.value for name, move in moves.items() if move.value is not None}
         writable = await self._held(site, writable, outcomes)
         if writable:
             expected = {name: move.lease.intended for name, move in moves.items() if name in writable and move.lease}
@@ -180,6 +177,9 @@ class Applier:
             found = await read_back(writer, site, expected)
             for name in writable:
                 outcomes[name] = _outcome(moves[name], arrived=found.get(name) == expected[name])
+        if site.target.kind is TargetKind.PERSISTENT_UNIT:
+            restored = [name for name, move in moves.items() if _reaches_original(move)]
+            await self._drop_ins.restore(site, writer, entry, restored)
         return outcomes
 
     async def _held(self, site: Site, values: Mapping[str, Value], outcomes: dict[str, Outcome]) -> dict[str, Value]:

@@ -1,6 +1,7 @@
 """Restoring a persistent unit: our drop-in goes, what stood there before comes back, one daemon-reload for all.
 
-Explicit originals would do harm here: they would hide what an administrator writes into the unit's file afterwards.
+Explicit originals alone would do harm: as a drop-in they hide what an administrator writes into the unit's file later.
+So they are set, for the kernel's sake, and then their drop-ins are taken away.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from governor.actuators.writers import read_back
+from governor.actuators.writers import FileWriter
 from governor.bus.units import runtime_drop_in_path
+from governor.kernel import limits
 from governor.model.directives import BY_PROPERTY
 from governor.model.errors import ActuationError
 from governor.model.lease import TargetKind
-from governor.model.tick import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from governor.actuators.decide import Move
     from governor.actuators.ledger import Entry
@@ -36,8 +37,9 @@ FILE_LIMIT_BYTES = 65536
 class DropIns:
     """The runtime drop-ins beneath `root` that SetUnitProperties(runtime=true) writes for persistent units."""
 
-    def __init__(self, systemd: Systemd, root: Path = Path("/")) -> None:
+    def __init__(self, systemd: Systemd, host: limits.Host, root: Path = Path("/")) -> None:
         self._systemd = systemd
+        self._files = FileWriter(host)
         self._root = root
         self._reload: asyncio.Task[None] | None = None
 
@@ -52,21 +54,20 @@ class DropIns:
                     kept[name] = self._path(target, name).read_text()[:FILE_LIMIT_BYTES]
         return {name: text for name, text in kept.items() if name in entry.leases or name in moves}
 
-    async def restore(self, site: Site, writer: Writer, entry: Entry, moves: Mapping[str, Move]) -> dict[str, Outcome]:
-        """Return RESTORED for every property in `moves` whose original the kernel shows again, else FAILED.
+    async def restore(self, site: Site, writer: Writer, entry: Entry, properties: Sequence[str]) -> None:
+        """Take away the drop-ins of `properties`, whose originals have just been set. Raises Gone, ActuationError.
 
-        An original that the administrator has changed meanwhile comes back as it is now: that is RESTORED too.
+        systemd reads the units anew but leaves the cgroup as it is. Where the unit's file says something else by now,
+        the kernel gets that: it is what the administrator wants.
         """
-        if not moves:
-            return {}
-        await self.remove(entry, moves)
-        expected = {name: move.lease.original for name, move in moves.items() if move.lease is not None}
-        found = await read_back(writer, site, expected)
-        ours = {name: move.lease.applied for name, move in moves.items() if move.lease is not None}
-        return {
-            name: Outcome.FAILED if found.get(name) == ours[name] != expected[name] else Outcome.RESTORED
-            for name in expected
-        }
+        if not properties:
+            return
+        await self.remove(entry, properties)
+        kernel = limits.read_limits(site.cgroup, properties)
+        believed = await writer.believed(site, properties)
+        edited = {name: value for name, value in believed.items() if name in kernel and kernel[name] != value}
+        if edited:
+            await self._files.write(site, edited)
 
     async def remove(self, entry: Entry, properties: Iterable[str]) -> None:
         """Put back or delete the files of `properties`, and have systemd read its units anew. Raises ActuationError."""

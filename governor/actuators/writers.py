@@ -49,6 +49,9 @@ class Writer(Protocol):
     async def originals(self, site: Site, current: Mapping[str, Value]) -> dict[str, Value]:
         """Return, for each property in `current`, what has to be written to get that value back."""
 
+    async def believed(self, site: Site, properties: Iterable[str]) -> dict[str, Value]:
+        """Return the canonical value that the unit's manager believes each of `properties` to have."""
+
     async def write(self, site: Site, values: Mapping[str, Value]) -> None:
         """Write `values` in one call."""
 
@@ -67,6 +70,11 @@ class FileWriter:
         """Return `current`: a file takes what it shows."""
         del site
         return dict(current)
+
+    async def believed(self, site: Site, properties: Iterable[str]) -> dict[str, Value]:
+        """Return nothing: no manager has a part in these files."""
+        del site, properties
+        return {}
 
     async def write(self, site: Site, values: Mapping[str, Value]) -> None:
         """Write the files in a worker thread: memory.high and memory.max may block while the kernel reclaims."""
@@ -104,8 +112,12 @@ class UnitWriter:
         found = limits.read_limits(site.cgroup, wanted)
         missing = [name for name in wanted if name not in found]
         if missing:
-            found |= self._canonical(await self._systemd.get_limits(site.target.unit, missing))
+            found |= await self.believed(site, missing)
         return found
+
+    async def believed(self, site: Site, properties: Iterable[str]) -> dict[str, Value]:
+        """Return what the unit's properties say, in canonical form."""
+        return self._canonical(await self._systemd.get_limits(site.target.unit, properties))
 
     async def originals(self, site: Site, current: Mapping[str, Value]) -> dict[str, Value]:
         """Return the bus's own value where it means the same as the kernel's, else the kernel's.

@@ -47,7 +47,7 @@ async def connect(paths: Paths) -> HostParts:
     bus = await Bus.connect()
     systemd = Systemd(bus)
     managers = Managers(systemd)
-    ledger, room, drop_ins = Ledger(paths.ledger), Room(), DropIns(systemd, paths.root)
+    ledger, room, drop_ins = Ledger(paths.ledger), Room(), DropIns(systemd, host, paths.root)
     ledger.load()
     applier = Applier(ledger, room, drop_ins)
     return HostParts(

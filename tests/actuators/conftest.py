@@ -73,7 +73,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
     ledger.load()
     room = Room()
     # drop-ins are for units; a cgroup without one never gets that far
-    applier = Applier(ledger, room, DropIns(cast("Systemd", None), tmp_path))
+    applier = Applier(ledger, room, DropIns(cast("Systemd", None), host, tmp_path))
     site = Site(file_target("/default/x", cgroup.inode), cgroup)
     yield Tree(root, directory, cgroup, host, ledger, applier, FileWriter(host), site)
     room.close()

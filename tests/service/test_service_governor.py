@@ -85,7 +85,7 @@ class World:
         ledger = Ledger(self.tmp_path / "ledger")
         ledger.load()
         self.ledger = ledger
-        applier = Applier(ledger, self.room, DropIns(cast("Systemd", None), self.tmp_path))
+        applier = Applier(ledger, self.room, DropIns(cast("Systemd", None), self.host, self.tmp_path))
         enforcer = Enforcer(
             root=self.root,
             host=self.host,

@@ -53,7 +53,8 @@ def test_an_administrators_edit_after_our_restore_shows(governed: Governed) -> N
     governed.wait_value(app, "cpu.weight", "70")
     assert not governed.guest.exists("/run/systemd/system.control/app.service.d")
     governed.guest.write(unit, SERVICE.replace("TasksMax=90", "TasksMax=91"))
-    governed.guest.run("systemctl", "daemon-reload", timeout=120)
+    governed.guest.sh("systemctl daemon-reload; systemctl show -P TasksMax app.service | grep -x 91", timeout=120)
+    governed.guest.sh("systemctl restart app.service", timeout=120)
     governed.wait_value(app, "pids.max", "91")
 
 
