@@ -25,7 +25,7 @@ lint: $(VENV)/ready ## Style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 
 test-unit: $(VENV)/ready ## What needs no guest: temporary directories and a private dbus-daemon
-	$(BIN)/pytest tests --ignore=tests/vm -n 2 --dist loadfile
+	$(BIN)/pytest tests --ignore=tests/vm
 
 test-guest: deb $(VENV)/ready ## The real thing: Debian 13, then what must also hold on Debian 12
 	$(BIN)/pytest tests/vm --vm-suite trixie

@@ -124,7 +124,7 @@ def test_without_a_database_podmans_socket_is_asked(places: Places, serve: Serve
 @pytest.mark.parametrize("place", ["permanent", "volatile"])
 def test_without_a_socket_podmans_lists_give_name_and_image(places: Places, place: str) -> None:
     entry = {"id": A, "names": ["web"], "metadata": json.dumps({"image-name": "docker.io/nginx", "name": "web"})}
-    make_lists(places, **{place: [{"id": B}, entry]})
+    make_lists(places, **{place: [{"id": B}, entry]})  # type: ignore[arg-type]
     assert metadata(PODMAN, places) == Metadata(name="web", image="docker.io/nginx")
 
 
