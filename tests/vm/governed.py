@@ -94,11 +94,9 @@ class Governed:
 
     def nspawn(self, name: str = "m1") -> Container:
         """Start an nspawn container."""
-        self.guest.sh(
-            f"systemd-run --quiet --unit=start-{name} systemd-nspawn -q -M {name} -D /var/lib/machines/m1 "
-            "--private-network --register=yes --keep-unit=no /bin/sleep 100000"
-        )
-        self.guest.wait_until(f"machinectl show -P Leader {name}", timeout=90)
+        tree = "/var/lib/machines/m1"
+        self.guest.spawn(f"exec systemd-nspawn -q -M {name} -D {tree} --private-network /bin/sleep 100000")
+        self.guest.wait_until(f"machinectl show --property Leader --value {name}", timeout=90)
         scope = f"/machine.slice/machine-{name}.scope"
         return Container(name, scope, f"{scope}/payload")
 

@@ -38,13 +38,13 @@ def test_labels_need_privilege(governed: Governed, container: str) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ["Reload", "SetMode s observe", "SetLimits sa(sv)t {id} 1 TasksMax t 5 0", "Release s {id}"],
+    ["Reload", "SetMode s observe", "SetLimits 'sa(sv)t' {id} 1 TasksMax t 5 0", "Release s {id}"],
 )
 def test_a_user_may_change_nothing(governed: Governed, container: str, call: str) -> None:
     done = governed.guest.sh(f"{AS_ALICE} busctl call {MANAGER} {call.format(id=container)}", check=False)
     assert done.code != 0
     assert "AccessDenied" in done.stderr or "denied" in done.stderr.lower()
-    assert governed.ctl("status")["mode"] == "enforce"
+    assert governed.ctl("status")["Mode"] == "enforce"
     governed.guest.sh(f"busctl call {MANAGER} {call.format(id=container)}")
     governed.guest.sh(f"busctl call {MANAGER} SetMode s enforce; busctl call {MANAGER} Release s {container}")
 
