@@ -210,7 +210,8 @@ def _nodes(root_fd: int, path: str, depth: int) -> Iterator[Node]:
         return
     for name, status in entries:
         place = f"{path}/{name}"
-        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        # 0:0 is no device: systemd lays such nodes over what a unit must not see (ProtectKernelLogs= over /dev/kmsg)
+        if status.st_rdev and (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             kind = "c" if stat.S_ISCHR(status.st_mode) else "b"
             yield Node(kind, os.major(status.st_rdev), os.minor(status.st_rdev), place)
         elif stat.S_ISDIR(status.st_mode) and depth < _MAX_DEPTH:
