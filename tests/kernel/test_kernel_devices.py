@@ -259,6 +259,13 @@ def test_the_hosts_nodes_are_found() -> None:
     assert all(before != after for before, after in pairwise(sorted(map(repr, found))))
 
 
+def test_a_node_that_stands_for_nothing_is_no_device(tmp_path: Path) -> None:
+    """systemd lays 0:0 nodes over what a unit must not see; only those of real devices can be lost."""
+    os.mknod(tmp_path / "kmsg", 0o020000, 0)
+    os.mknod(tmp_path / "gpu", 0o020666, os.makedev(195, 0))
+    assert nodes_beneath(str(tmp_path)) == (GPU,)
+
+
 def test_a_gpu_let_in_behind_systemds_back_would_be_lost(cgroup: Cgroup, live_cgroup: Path, tmp_path: Path) -> None:
     """The case that costs a container its GPU: a hook replaced systemd's filter by a wider one."""
     attach(runc_filter([("c", 1, 3, 7), ("c", 195, 0, 6)]), cgroup.fileno())
