@@ -70,8 +70,8 @@ class Cgroup:
     def duplicate(self) -> Cgroup:
         """Return another handle on the same cgroup, which its user closes. Raises Gone once this one is closed.
 
-        A worker thread must not share descriptors
-        that the event loop may close: their numbers come back as something else.
+        A worker thread must not share descriptors that the event loop may close: their numbers come back as something
+        else.
         """
         try:
             return Cgroup(self.path, os.dup(self._fd))

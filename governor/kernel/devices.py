@@ -106,7 +106,7 @@ def lost_devices(
     if rules is None:
         return ()
     own = container_nodes(cgroup, proc_root)
-    host = nodes_beneath(dev)
+    host = nodes_beneath(_as_init_sees(dev, proc_root))
     allows = device_filter(cgroup)
     return unexpressed(allowed_accesses(own, host, allows), rules)
 
@@ -223,7 +223,7 @@ def _rules_of(path: str, access: Access, proc_root: str) -> list[Rule]:
     if number := _NUMBERED.fullmatch(path):
         return [Rule(number[1][0], int(number[2]), int(number[3]), access)]
     if path.startswith("/dev/"):
-        return _rules_of_node(path, access)
+        return _rules_of_node(_as_init_sees(path, proc_root), access)
     kind, dash, name = path.partition("-")
     if not dash or kind not in ("block", "char"):
         return []
@@ -242,6 +242,12 @@ def _rules_of_node(path: str, access: Access) -> list[Rule]:
         return []
     kind = "c" if stat.S_ISCHR(status.st_mode) else "b"
     return [Rule(kind, os.major(status.st_rdev), os.minor(status.st_rdev), access)]
+
+
+def _as_init_sees(path: str, proc_root: str) -> str:
+    """Return `path` as PID 1 resolves it: our own unit's sandbox covers some nodes of /dev. Else `path` itself."""
+    seen = f"{proc_root}/1/root{path}"
+    return seen if "\0" not in seen and os.access(seen, os.F_OK) else path
 
 
 def _majors(kind: str, pattern: str, proc_root: str) -> list[int]:

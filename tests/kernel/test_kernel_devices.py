@@ -217,6 +217,16 @@ def test_device_allow_is_read_as_systemd_reads_it(proc: str, entry: tuple[str, s
     assert systemd_rules("strict", [entry], proc_root=proc) == tuple(expected)
 
 
+def test_a_path_is_resolved_as_pid_1_resolves_it(proc: str, tmp_path: Path) -> None:
+    dev = tmp_path / "root/dev"
+    dev.mkdir(parents=True)
+    os.mknod(dev / "null", 0o020666, os.makedev(195, 0))
+    (tmp_path / "proc/1").mkdir()
+    (tmp_path / "proc/1/root").symlink_to(tmp_path / "root")
+    allow = [("/dev/null", "rw"), ("/dev/zero", "rw")]
+    assert systemd_rules("strict", allow, proc_root=proc) == (Rule("c", 195, 0, RW), Rule("c", 1, 5, RW))
+
+
 def test_closed_allows_the_pseudo_devices(proc: str) -> None:
     for policy, entries in (("closed", []), ("auto", [("/dev/char/195:0", "rw")])):
         rules = systemd_rules(policy, entries, proc_root=proc)
