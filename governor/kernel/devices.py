@@ -94,11 +94,12 @@ def lost_devices(
     device_allow: Iterable[tuple[str, str]],
     *,
     proc_root: str = "/proc",
-    dev: str = "/dev",
+    dev: str | None = "/dev",
 ) -> tuple[Node, ...]:
     """Return the devices that the processes in `cgroup` may use now and would lose by a write to the unit.
 
     `device_policy` and `device_allow` are the unit's properties as on D-Bus. `cgroup` is the deepest one (the payload).
+    `dev` has nodes that count as well, for processes that make their own; None leaves it at the container's own /dev.
     Where the kernel does not let us look at a filter, the nodes in the container's own /dev count as used. Raises Gone.
     Reads the container's file system: call it in a worker thread.
     """
@@ -106,7 +107,7 @@ def lost_devices(
     if rules is None:
         return ()
     own = container_nodes(cgroup, proc_root)
-    host = nodes_beneath(_as_init_sees(dev, proc_root))
+    host = () if dev is None else nodes_beneath(_as_init_sees(dev, proc_root))
     allows = device_filter(cgroup)
     return unexpressed(allowed_accesses(own, host, allows), rules)
 

@@ -52,6 +52,7 @@ def test_an_update_by_the_user_ends_in_the_users_value(governed: Governed, runti
 def test_release_takes_a_yielded_limit_up_again(governed: Governed) -> None:
     container = governed.docker("again")
     governed.wait_value(container, "pids.max", "77")
+    governed.guest.sh("sleep 3")  # in its first moments a container's values are still taken for the runtime's own
     governed.guest.sh(f"echo 55 >/sys/fs/cgroup{container.cgroup}/pids.max")
     governed.guest.wait_until(f"governorctl explain {container.id} --json | grep -q yielded", 30)
     governed.guest.run("governorctl", "release", container.id)

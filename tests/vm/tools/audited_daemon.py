@@ -10,7 +10,7 @@ import threading
 import traceback
 from pathlib import Path
 
-RECORD = Path("/run/audited-daemon.log")
+RECORD = Path("/run/governor/audited-daemon.log")
 MEMORY_BACKED = ("/sys/", "/proc/", "/run/governor/", "/dev/")
 BLOCKING = ("subprocess.Popen", "os.system", "os.fork", "socket.getaddrinfo", "socket.gethostbyname", "time.sleep")
 
