@@ -43,8 +43,8 @@ class Devices:
 
 def _lost(mine: Cgroup, policy: str, allow: list[tuple[str, str]]) -> tuple[Node, ...]:
     with mine as cgroup:
-        # only nodes in the container's own /dev: runc lets each container use /dev/net/tun, which none has, and systemd's
-        # DeviceAllow= does not say so (docker on Debian 12); that must not keep all of them from their limits
+        # only nodes in the container's own /dev: runc lets each container use /dev/net/tun, which none has, and its
+        # unit's DeviceAllow= does not say so (docker on Debian 12); that must not keep all of them from their limits
         return lost_devices(cgroup, policy, allow, dev=None)
 
 
