@@ -59,7 +59,6 @@ def test_release_takes_a_yielded_limit_up_again(governed: Governed) -> None:
     governed.wait_value(container, "pids.max", "77")
 
 
-@pytest.mark.unproven
 def test_daemon_reload_and_reexec_leave_every_limit_intact(governed: Governed) -> None:
     old = [governed.docker("r1"), governed.podman("r2")]
     for container in old:
