@@ -53,7 +53,8 @@ def test_an_administrators_edit_after_our_restore_shows(governed: Governed) -> N
     governed.no_policy("50-app")
     governed.wait_value(app, "pids.max", "90")
     governed.wait_value(app, "cpu.weight", "70")
-    assert not governed.guest.exists("/run/systemd/system.control/app.service.d")
+    # the values come back first; our drop-ins are deleted after them, under one reload for all units
+    governed.guest.wait_until("[ ! -e /run/systemd/system.control/app.service.d ]", 60)
     governed.guest.write(unit, SERVICE.replace("TasksMax=90", "TasksMax=91"))
     governed.guest.sh("systemctl daemon-reload; systemctl show -P TasksMax app.service | grep -x 91", timeout=120)
     governed.guest.sh("systemctl restart app.service", timeout=120)
