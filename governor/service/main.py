@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(paths: Paths, journal: Journal) -> None:
     policies = Policies(Directories(), paths, journal)
-    first = policies.first()
+    first = await asyncio.to_thread(policies.first)
     parts = await connect(paths)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

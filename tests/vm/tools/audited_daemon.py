@@ -5,12 +5,13 @@ thread only memory-backed files may be opened: the cgroup tree, /proc, and the l
 """
 
 import asyncio
+import os
 import sys
 import threading
-import traceback
-from pathlib import Path
+from collections.abc import Iterator
+from types import CodeType, FrameType
 
-RECORD = Path("/run/governor/audited-daemon.log")
+RECORD = "/run/governor/audited-daemon.log"
 MEMORY_BACKED = ("/sys/", "/proc/", "/run/governor/", "/dev/")
 BLOCKING = ("subprocess.Popen", "os.system", "os.fork", "socket.getaddrinfo", "socket.gethostbyname", "time.sleep")
 
@@ -35,29 +36,26 @@ def offends(event: str, arguments: tuple[object, ...]) -> bool:
     return arguments[0].startswith("/") and not arguments[0].startswith(MEMORY_BACKED)
 
 
-class Recorder:
-    """Writes down what offends; what it does itself is not looked at."""
-
-    busy = False
+def callers() -> Iterator[CodeType]:
+    """Yield the code that led here, innermost first; traceback's own functions would open the source files."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 def hook(event: str, arguments: tuple[object, ...]) -> None:
     """Write down what offends, with where it comes from."""
-    if Recorder.busy or event not in (*BLOCKING, "open") or not in_loop() or not offends(event, arguments):
+    if event not in (*BLOCKING, "open") or not in_loop() or not offends(event, arguments):
         return
-    stack = traceback.extract_stack()
-    if any("importlib" in frame.filename for frame in stack):
+    stack = list(callers())
+    if any("importlib" in code.co_filename for code in stack):
         return
-    Recorder.busy = True
-    try:
-        with RECORD.open("a") as record:
-            where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(stack[-7:-1]))
-            record.write(f"{event} {arguments[:2]!r} {where}\n")
-    finally:
-        Recorder.busy = False
+    where = " < ".join(code.co_qualname for code in stack[:6])
+    os.write(RECORD_FD, f"{event} {arguments[:2]!r} {where}\n".encode())
 
 
-RECORD.write_text("")
+RECORD_FD = os.open(RECORD, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 sys.addaudithook(hook)
 from governor.service.main import main  # noqa: E402 - the hook must see its imports too
 
