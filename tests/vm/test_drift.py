@@ -76,7 +76,6 @@ def test_daemon_reload_and_reexec_leave_every_limit_intact(governed: Governed) -
         assert not governed.explained(container)["CPUQuotaPerSecUSec"]["State"].startswith("yielded")
 
 
-@pytest.mark.unproven
 def test_three_hundred_scopes_come_and_go_and_nothing_stays(governed: Governed) -> None:
     governed.policy("60-scopes", '[match]\nunit = "storm-*.scope"\n[limits]\nTasksMax = 55\n')
     script = (
@@ -94,7 +93,6 @@ def test_three_hundred_scopes_come_and_go_and_nothing_stays(governed: Governed) 
     assert restarts == "0"
 
 
-@pytest.mark.unproven
 def test_the_bus_dies_and_returns(governed: Governed) -> None:
     container = governed.podman("bus")
     governed.wait_value(container, "pids.max", "77")
