@@ -87,6 +87,14 @@ class Governed:
         scope = f"/machine.slice/libpod-{identity}.scope"
         return Container(identity, scope, f"{scope}/container")
 
+    def quadlet(self, name: str) -> Container:
+        """Start a podman container as systemd's own service, from a .container file (podman-systemd.unit(5))."""
+        text = f"[Container]\nContainerName={name}\nImage=localhost/bb:1\nExec=sleep 100000\nNetwork=none\n"
+        self.guest.write(f"/etc/containers/systemd/{name}.container", text)
+        self.guest.sh(f"systemctl daemon-reload && systemctl start {name}.service", timeout=240)
+        identity = self.guest.run("podman", "inspect", "-f", "{{.Id}}", name).stdout.strip()
+        return Container(identity, f"/system.slice/{name}.service/libpod-payload-{identity}")
+
     def ctr(self, name: str) -> Container:
         """Start a container with containerd's own client: no unit, a cgroup of its own."""
         self.guest.sh(f"ctr run -d localhost/bb:1 {name} /bin/sleep 100000", timeout=180)

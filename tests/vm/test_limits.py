@@ -72,6 +72,18 @@ def test_an_nspawn_container_gets_its_limits(governed: Governed, containers: dic
     assert_limited(governed, governed.nspawn())
 
 
+def test_a_quadlet_container_gets_its_limits(governed: Governed, containers: dict[str, Container]) -> None:
+    """Its cgroup is below its service's, which is not touched: the limit is the container's, not the monitor's too."""
+    assert containers
+    if not governed.guest.exists("/usr/lib/systemd/system-generators/podman-system-generator"):
+        pytest.skip("this podman has no Quadlet (it came with 4.4)")
+    container = governed.quadlet("quad")
+    assert_limited(governed, container)
+    service = container.cgroup.rpartition("/")[0]
+    assert governed.guest.read(f"/sys/fs/cgroup{service}/memory.high").strip() == "max"
+    governed.guest.sh("systemctl stop quad.service", timeout=240)
+
+
 def test_the_runtimes_own_limit_that_no_policy_names_stays(
     governed: Governed, containers: dict[str, Container]
 ) -> None:
