@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from governor.actuators import sites
+from governor.actuators import nested, sites
 from governor.actuators.apply import Circumstances, Result, Want
 from governor.actuators.writers import FileWriter, Site, UnitWriter
 from governor.kernel import limits
@@ -45,6 +46,8 @@ class Held:
     scope: Cgroup
     payload: Cgroup | None
     seen: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+    nested: dict[str, Value] = field(default_factory=dict)
+    """The caps of the payload's cgroup as they were last: the runtime's, raised by us, or somebody else's."""
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -81,11 +84,15 @@ class Enforcer:
         """Return what changed. Raises Gone where the container ended, ActuationError where nothing was written."""
         held = self.hold(container)
         settings, refused = self._possible(container, settings)
-        results = [*await self._apply_burst(held, settings, circumstances, only_down=True)]
-        wants, done = await self._apply_main(held, settings, circumstances)
-        results += done
-        results += await self._apply_payload(held, wants, circumstances)
-        results += await self._apply_burst(held, settings, circumstances, only_down=False)
+        now = self._caps_below(held)
+        left = {} if circumstances.settling else nested.changed(held.nested, now, self._ledger.get(_main_target(held)))
+        kept = {name: setting for name, setting in settings.items() if name not in left}
+        results = [*await self._apply_burst(held, kept, circumstances, only_down=True)]
+        wants, done = await self._apply_main(held, kept, circumstances)
+        results += self._stand_aside(held, settings, left, now, done)
+        raised = await self._apply_payload(held, wants, circumstances)
+        results += raised + await self._apply_burst(held, kept, circumstances, only_down=False)
+        self._note_caps(held, now, left, {result.property for result in raised})
         self._remember(held)
         return [*refused, *(_change(container, result) for result in results)]
 
@@ -170,7 +177,7 @@ class Enforcer:
     async def _apply_main(
         self, held: Held, settings: Mapping[str, Setting], circumstances: Circumstances
     ) -> tuple[dict[str, Want], list[Result]]:
-        target = sites.unit_target(held.container) or sites.file_target(held.container.cgroup, held.scope.inode)
+        target = _main_target(held)
         entry = self._ledger.get(target)
         main = {name: setting for name, setting in settings.items() if name != sites.BURST}
         wants = sites.canonical_wants(main, entry, self._host)
@@ -192,14 +199,49 @@ class Enforcer:
         if held.payload is None:
             return []
         site = Site(sites.file_target(held.container.payload, held.payload.inode), held.payload)
-        entry = self._ledger.get(site.target)
+        main, entry = self._ledger.get(_main_target(held)).leases, self._ledger.get(site.target)
+        ours = {name: want for name, want in wants.items() if name not in main or main[name].hold is Hold.HELD}
         try:
-            nested = limits.read_limits(held.payload, sites.CAPS)
-            raised = sites.payload_wants(wants, nested, entry)
+            caps = limits.read_limits(held.payload, sites.CAPS)
+            raised = sites.payload_wants(ours, caps, entry)
             return await self._applier.apply(site, self._files, raised, circumstances)
         except Gone:
             held.payload = None
             return []
+
+    @staticmethod
+    def _caps_below(held: Held) -> dict[str, Value]:
+        if held.payload is not None:
+            with suppress(Gone):
+                return limits.read_limits(held.payload, sites.CAPS)
+        return {}
+
+    def _stand_aside(
+        self,
+        held: Held,
+        settings: Mapping[str, Setting],
+        left: Mapping[str, Lease],
+        now: Mapping[str, Value],
+        done: list[Result],
+    ) -> list[Result]:
+        """Yield what was changed below the scope, once the scope's own value is restored; return what to report."""
+        if not left:
+            return done
+        entry = self._ledger.get(_main_target(held))
+        asked = {name: setting for name, setting in settings.items() if name in left}
+        wants = sites.canonical_wants(asked, entry, self._host)
+        yielded = nested.stand_aside(entry, wants, left, time.time_ns() // 1000)
+        self._ledger.put(yielded)
+        over = [name for name in wants if yielded.leases[name].hold is Hold.YIELDED]
+        others = [result for result in done if result.property not in over]
+        return others + [nested.result(wants[name], left[name], now[name]) for name in over]
+
+    def _note_caps(self, held: Held, now: dict[str, Value], left: Mapping[str, Lease], raised: set[str]) -> None:
+        """Remember the caps below the scope: `now`, but our own writes, and what is still to be given up."""
+        main = self._ledger.get(_main_target(held)).leases
+        ours = {name: value for name, value in self._caps_below(held).items() if name in raised}
+        to_come = {name: held.nested[name] for name in left if name in main and main[name].hold is Hold.HELD}
+        held.nested = {**now, **ours, **to_come}
 
     def _burst(self, held: Held, settings: Mapping[str, Setting]) -> Want | None:
         return sites.burst_want(settings, self._current_burst(held), self._ledger.get(self._burst_target(held)))
@@ -251,9 +293,15 @@ class Enforcer:
                 file = limits.FILES.get(name)
                 if file:
                     yield cgroup, file
+                if file and name in sites.CAPS and held.payload is not None:
+                    yield held.payload, file
 
     def _remember(self, held: Held) -> None:
         held.seen = {(cgroup.inode, file): cgroup.read_bytes(file) for cgroup, file in self._watched(held)}
+
+
+def _main_target(held: Held) -> Target:
+    return sites.unit_target(held.container) or sites.file_target(held.container.cgroup, held.scope.inode)
 
 
 def refused_change(container: Container, name: str, setting: Setting, why: str) -> Change:

@@ -104,6 +104,47 @@ async def test_drift_is_seen_in_the_files_of_both(tree: Tree, nested: Path, enfo
     assert (nested / "pids.max").read_text() == "20\n"
 
 
+async def test_what_is_set_below_the_scope_is_the_value_in_force(tree: Tree, nested: Path, enforcer: Enforcer) -> None:
+    what, wanted = container(tree, payload="/default/x/container"), {"CPUQuotaPerSecUSec": 500_000, "TasksMax": 50}
+    await enforce(enforcer, what, wanted)
+    (nested / "cpu.max").write_text("80000 100000\n")
+    assert enforcer.drifted(what)
+    change = (await enforce(enforcer, what, wanted))["CPUQuotaPerSecUSec"]
+    assert (change.outcome, change.old, change.new) == (Outcome.YIELDED, 500_000, 800_000)
+    assert (tree.value("cpu.max"), (nested / "cpu.max").read_text()) == ("max 100000", "80000 100000\n")
+    (nested / "cpu.max").write_text("30000 100000\n")
+    assert await enforce(enforcer, what, wanted) == {}
+    assert (tree.value("cpu.max"), (nested / "cpu.max").read_text()) == ("max 100000", "30000 100000\n")
+    assert tree.value("pids.max") == "50"
+    enforcer.unyield(what)
+    await enforce(enforcer, what, wanted)
+    assert (tree.value("cpu.max"), (nested / "cpu.max").read_text()) == ("50000 100000", "50000 100000")
+    await enforce(enforcer, what, {})
+    assert (tree.value("cpu.max"), (nested / "cpu.max").read_text()) == ("max 100000", "30000 100000")
+    assert list(tree.ledger.entries()) == []
+
+
+async def test_a_changed_policy_takes_up_what_was_left_to_others(tree: Tree, nested: Path, enforcer: Enforcer) -> None:
+    what = container(tree, payload="/default/x/container")
+    await enforce(enforcer, what, {"TasksMax": 50})
+    (nested / "pids.max").write_text("20\n")
+    await enforce(enforcer, what, {"TasksMax": 50})
+    assert (tree.value("pids.max"), (nested / "pids.max").read_text()) == ("max", "20\n")
+    await enforce(enforcer, what, {"TasksMax": 40})
+    assert (tree.value("pids.max"), (nested / "pids.max").read_text()) == ("40", "40")
+
+
+async def test_what_the_runtime_sets_below_before_the_payload_runs_is_no_drift(
+    tree: Tree, nested: Path, enforcer: Enforcer
+) -> None:
+    what, wanted = container(tree, payload="/default/x/container"), settings({"TasksMax": 50})
+    await enforcer.enforce(what, wanted, Circumstances(settling=True))
+    (nested / "pids.max").write_text("2048\n")
+    await enforcer.enforce(what, wanted, Circumstances(settling=True))
+    assert await enforcer.enforce(what, wanted, Circumstances()) == []
+    assert tree.value("pids.max") == "50"
+
+
 async def test_a_property_without_a_file_is_refused_where_there_is_no_unit(tree: Tree, enforcer: Enforcer) -> None:
     changes = await enforce(enforcer, container(tree), {"IPAddressDeny": ("0.0.0.0/0",), "TasksMax": 5})
     assert changes["IPAddressDeny"].outcome is Outcome.REFUSED
