@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 DIST = Path(__file__).parents[2] / "dist"
 POLICIES = "/etc/governor/policies.d"
 CGROUPS = "/sys/fs/cgroup"
+CAPS = ("cpu.max", "memory.high", "memory.max", "memory.swap.max", "pids.max")
+"""Files of which the smallest value on the way from the scope to the container's processes is the one in force."""
+LEAST = r"""cat -- $FILES >/dev/null && cat -- $FILES | awk '
+    { share = $1 / ($2 ? $2 : 1) }
+    $1 != "max" && (least == "" || share < smallest) { least = $0; smallest = share }
+    $1 == "max" { none = $0 }
+    END { print (least == "" ? none : least) }'"""
 
 
 def package() -> Path:
@@ -35,6 +42,12 @@ class Container:
     @property
     def unit(self) -> str:
         return self.cgroup.rpartition("/")[2]
+
+    def reader(self, file: str) -> str:
+        """Return the command that prints what is in force of a cgroup's file; it fails where the container is gone."""
+        cgroups = [self.cgroup, self.payload] if self.payload and file in CAPS else [self.cgroup]
+        files = " ".join(f"{CGROUPS}{cgroup}/{file}" for cgroup in cgroups)
+        return f"cat {files}" if len(cgroups) == 1 else LEAST.replace("$FILES", files)
 
 
 class Governed:
@@ -119,13 +132,14 @@ class Governed:
         return Container(name, f"/system.slice/{name}.scope")
 
     def value(self, container: Container, file: str) -> str:
-        """Return what the kernel says at the container's cgroup."""
-        return self.guest.read(f"{CGROUPS}{container.cgroup}/{file}").strip()
+        """Return what the kernel says at the container's cgroup, or at its payload's where that is less."""
+        return self.guest.sh(container.reader(file)).stdout.strip()
 
     def wait_value(self, container: Container, file: str, value: str, timeout: float = 30.0) -> None:
         """Wait until the kernel says `value`."""
-        path = f"{CGROUPS}{container.cgroup}/{file}"
-        self.guest.wait_until(f'[ "$(cat {path})" = {shlex.quote(value)} ] || {{ cat {path}; false; }}', timeout)
+        self.guest.wait_until(
+            f'now=$({container.reader(file)}); echo "$now"; [ "$now" = {shlex.quote(value)} ]', timeout
+        )
 
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """Return the daemon's journal entries with these matches."""
