@@ -1,11 +1,11 @@
 """The D-Bus wire format, from dbus-next or its maintained fork dbus-fast: the only module that names either.
 
-dbus-fast is taken where it is installed (it is faster), else dbus-next; GOVERNOR_DBUS_LIBRARY=dbus_next or dbus_fast
-forces one. Taken from them: messages, variants, signatures, marshalling. Not taken: their `MessageBus`, whose
-constructor blocks while it connects, which dies of EAGAIN under a burst (dbus-next#153), spins for ever when the other
-side closes during authentication, reads messages of any size, keeps a handler for each timed-out call, hangs on calls
-after the bus died, shows tracebacks to callers and cannot talk to a peer that is no bus. bus/transport.py does that
-part on asyncio, without one private attribute of either library's connection.
+dbus-fast is taken where it is installed and sound (it is faster; Debian 12's is not sound), else dbus-next;
+GOVERNOR_DBUS_LIBRARY=dbus_next or dbus_fast forces one. Taken from them: messages, variants, signatures, marshalling.
+Not taken: their `MessageBus`, whose constructor blocks while it connects, which dies of EAGAIN under a burst
+(dbus-next#153), spins for ever when the other side closes during authentication, reads messages of any size, keeps a
+handler for each timed-out call, hangs on calls after the bus died, shows tracebacks to callers and cannot talk to a
+peer that is no bus. bus/transport.py does that part on asyncio, without one private attribute of either's connection.
 """
 
 from __future__ import annotations
@@ -32,9 +32,23 @@ def _pick() -> ModuleType:
     if forced:
         return importlib.import_module(forced)
     try:
-        return importlib.import_module(_PREFERRED[0])
+        preferred = importlib.import_module(_PREFERRED[0])
     except ImportError:
-        return importlib.import_module(_PREFERRED[1])
+        preferred = None
+    return preferred if preferred is not None and counts_bytes(preferred) else importlib.import_module(_PREFERRED[1])
+
+
+def counts_bytes(library: Any) -> bool:
+    """Return whether `library` gives a text's length in bytes of UTF-8, as the D-Bus specification wants it.
+
+    dbus-fast before its pull request 261 counts characters: the bus daemon would end our connection at the first name
+    that is not ASCII.
+    """
+    text = "\N{HORIZONTAL ELLIPSIS}"
+    message = library.Message(path="/", interface="a.b", member="c", signature="s", body=[text], serial=1)
+    data = text.encode()
+    sent = bytes(message._marshall(False))  # noqa: SLF001 neither has a public name
+    return sent.endswith(struct.pack("<I", len(data)) + data + b"\0")  # both always write little-endian
 
 
 _library = _pick()

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governor.bus.library import ENVIRONMENT_VARIABLE, NAME, Message, Variant, marshal, unmarshal
+from governor.bus.library import ENVIRONMENT_VARIABLE, NAME, Message, Variant, counts_bytes, marshal, unmarshal
 from governor.bus.transport import frame_size, socket_paths
 from governor.bus.wire import check_message, end_of_type
 from governor.model.errors import ActuationError, Unsupported
@@ -32,6 +34,21 @@ def test_a_well_formed_message_passes_and_comes_back() -> None:
     check_message(WELL_FORMED)
     assert unmarshal(WELL_FORMED).member == "C"
     assert frame_size(WELL_FORMED[:16]) == len(WELL_FORMED)
+
+
+class CountsCharacters:
+    """The body that dbus-fast 1.84, which is Debian 12's, gave to a text."""
+
+    def __init__(self, *, body: list[str], **_fields: object) -> None:
+        [self.text] = body
+
+    def _marshall(self, _negotiate_unix_fd: bool) -> bytes:
+        return struct.pack("<I", len(self.text)) + self.text.encode() + b"\0"
+
+
+def test_a_library_that_counts_characters_is_told_from_one_that_counts_bytes() -> None:
+    assert all(counts_bytes(importlib.import_module(name)) for name in ("dbus_fast", "dbus_next"))
+    assert not counts_bytes(SimpleNamespace(Message=CountsCharacters))
 
 
 def test_a_big_endian_header_is_read() -> None:
