@@ -94,7 +94,8 @@ class Applier:
         current = await writer.read(site, properties)
         absent = [_absent(name, want) for name, want in wants.items() if name not in current]
         moves = await self._decide(site, writer, entry, wants, current, circumstances)
-        moves = {name: move for name, move in moves.items() if move.step is not Step.KEEP}
+        unenforced = await writer.unenforced(site, current)
+        moves = {name: move for name, move in moves.items() if not _idle(move, enforced=name not in unenforced)}
         if not moves:
             return absent
         moves, converging = await self._make_room(site, current, moves, circumstances.patience_sec)
@@ -174,9 +175,9 @@ class Applier:
         if writable:
             expected = {name: move.lease.intended for name, move in moves.items() if name in writable and move.lease}
             await writer.write(site, writable)
-            found = await read_back(writer, site, expected)
+            arrived = await read_back(writer, site, expected)
             for name in writable:
-                outcomes[name] = _outcome(moves[name], arrived=found.get(name) == expected[name])
+                outcomes[name] = _outcome(moves[name], arrived=name in arrived)
         if site.target.kind is TargetKind.PERSISTENT_UNIT:
             restored = [name for name, move in moves.items() if _reaches_original(move)]
             await self._drop_ins.restore(site, writer, entry, restored)
@@ -203,6 +204,11 @@ class Applier:
             elif outcomes[name] is Outcome.APPLIED:
                 leases[name] = replace(lease, applied=lease.intended)
         self._ledger.put(replace(entry, leases=leases))
+
+
+def _idle(move: Move, *, enforced: bool) -> bool:
+    """Return whether there is nothing to do; what is not enforced is not entered as applied."""
+    return move.step is Step.KEEP or (move.step is Step.CONFIRM and not enforced)
 
 
 def _lowers(value: Value | None, current: Value) -> bool:

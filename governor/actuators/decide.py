@@ -104,8 +104,9 @@ def _changed_by_others(view: View, lease: Lease) -> Move:
 
 def _held(view: View, lease: Lease) -> Move:
     if view.want is None:
-        if view.current == lease.original:
+        if view.current == lease.original == lease.intended:
             return Move(step=Step.FORGET, lease=None)
+        # also where the original is there already: a write that never arrived may still be in systemd's memory
         going = replace(lease, applied=view.current, intended=lease.original)
         return Move(step=Step.RESTORE, lease=going, value=lease.restores)
     return _towards(view, _lease(view, original=lease.original, restores=lease.restores, since_usec=lease.since_usec))

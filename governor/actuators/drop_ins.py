@@ -39,6 +39,7 @@ class DropIns:
 
     def __init__(self, systemd: Systemd, host: limits.Host, root: Path = Path("/")) -> None:
         self._systemd = systemd
+        self._host = host
         self._files = FileWriter(host)
         self._root = root
         self._reload: asyncio.Task[None] | None = None
@@ -63,7 +64,7 @@ class DropIns:
         if not properties:
             return
         await self.remove(entry, properties)
-        kernel = limits.read_limits(site.cgroup, properties)
+        kernel = limits.read_limits(site.cgroup, self._host, properties)
         believed = await writer.believed(site, properties)
         edited = {name: value for name, value in believed.items() if name in kernel and kernel[name] != value}
         if edited:

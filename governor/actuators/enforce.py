@@ -202,18 +202,17 @@ class Enforcer:
         main, entry = self._ledger.get(_main_target(held)).leases, self._ledger.get(site.target)
         ours = {name: want for name, want in wants.items() if name not in main or main[name].hold is Hold.HELD}
         try:
-            caps = limits.read_limits(held.payload, sites.CAPS)
+            caps = limits.read_limits(held.payload, self._host, sites.CAPS)
             raised = sites.payload_wants(ours, caps, entry)
             return await self._applier.apply(site, self._files, raised, circumstances)
         except Gone:
             held.payload = None
             return []
 
-    @staticmethod
-    def _caps_below(held: Held) -> dict[str, Value]:
+    def _caps_below(self, held: Held) -> dict[str, Value]:
         if held.payload is not None:
             with suppress(Gone):
-                return limits.read_limits(held.payload, sites.CAPS)
+                return limits.read_limits(held.payload, self._host, sites.CAPS)
         return {}
 
     def _stand_aside(
@@ -246,9 +245,8 @@ class Enforcer:
     def _burst(self, held: Held, settings: Mapping[str, Setting]) -> Want | None:
         return sites.burst_want(settings, self._current_burst(held), self._ledger.get(self._burst_target(held)))
 
-    @staticmethod
-    def _current_burst(held: Held) -> Value | None:
-        return limits.read_limits(held.scope, (sites.BURST,)).get(sites.BURST)
+    def _current_burst(self, held: Held) -> Value | None:
+        return limits.read_limits(held.scope, self._host, (sites.BURST,)).get(sites.BURST)
 
     async def _apply_burst(
         self, held: Held, settings: Mapping[str, Setting], circumstances: Circumstances, *, only_down: bool

@@ -26,7 +26,7 @@ class Observer:
         """Return, for each setting that the kernel does not hold already, the change that enforcing it would be."""
         if not settings:
             return []
-        current = limits.read_limits(self._cgroup_of(container), tuple(settings))
+        current = limits.read_limits(self._cgroup_of(container), self._host, tuple(settings))
         changes = []
         for name, setting in settings.items():
             new = limits.canonical(name, setting.value, self._host)

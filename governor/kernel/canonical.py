@@ -166,10 +166,25 @@ def _devices(kind: Kind, value: Value, host: Host) -> Value:
 
 
 def _cpu_set(property_name: str, value: Value, host: Host) -> Value:
-    """Only what exists: the kernel refuses the whole list for one number too high, and reads an empty one as "all"."""
+    """Only what exists, as the kernel refuses the whole list for one number too high; () for all there is.
+
+    To the kernel the empty list means "all", but a cgroup with processes in it cannot go back to it (kernel/cgroup/
+    cpuset.c, validate_change: ENOSPC): so both stand for the same.
+    """
     assert isinstance(value, tuple)
-    exists = host.memory_nodes if "MemoryNodes" in property_name else host.cpus
+    exists = _existing(property_name, host)
     found = tuple(sorted({number for number in value if isinstance(number, int) and number in exists}))
     if value and not found:
         raise ActuationError(f"{property_name}: this host has none of {', '.join(map(str, value))}")
-    return found
+    return () if found == tuple(sorted(exists)) else found
+
+
+def writable(property_name: str, value: Value, host: Host) -> Value:
+    """Return the canonical `value` as it can be written to a cgroup with processes in it: "all" as a full list."""
+    if property_name in ("AllowedCPUs", "AllowedMemoryNodes") and value == ():
+        return _existing(property_name, host)
+    return value
+
+
+def _existing(property_name: str, host: Host) -> tuple[int, ...]:
+    return host.memory_nodes if "MemoryNodes" in property_name else host.cpus

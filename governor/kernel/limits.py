@@ -21,6 +21,7 @@ from governor.kernel.canonical import (
     quota_in_period,
     quota_per_sec,
     weight_of_bfq,
+    writable,
 )
 from governor.kernel.host import Host, format_list, parse_list
 from governor.model.errors import Unsupported
@@ -42,6 +43,7 @@ __all__ = [
     "format_write",
     "parse",
     "read_limits",
+    "writable",
 ]
 
 FILES: Mapping[str, str] = {
@@ -68,6 +70,8 @@ FILES: Mapping[str, str] = {
 }
 """Property → the file that holds it. Properties that are not here have no file: BPF, systemd-oomd, Startup*."""
 
+CPU_SETS = ("AllowedCPUs", "AllowedMemoryNodes")
+
 BFQ_FILE = "io.bfq.weight"
 """Holds the weights where the kernel has bfq but not io.cost; systemd writes both."""
 
@@ -79,7 +83,7 @@ _IO_MAX_KEYS = {
 }
 
 
-def read_limits(cgroup: Cgroup, properties: Iterable[str] | None = None) -> dict[str, Value]:
+def read_limits(cgroup: Cgroup, host: Host, properties: Iterable[str] | None = None) -> dict[str, Value]:
     """Return the canonical value of each of `properties` (None: of all) that has a file in `cgroup`. Raises Gone.
 
     A property is left out where its controller is off or the kernel says something that we do not understand.
@@ -88,7 +92,7 @@ def read_limits(cgroup: Cgroup, properties: Iterable[str] | None = None) -> dict
     found = {}
     for name in FILES if properties is None else properties:
         if name in FILES and (value := _read(cgroup, name, texts)) is not None:
-            found[name] = value
+            found[name] = canonical(name, value, host) if name in CPU_SETS else value
     return found
 
 
@@ -114,7 +118,7 @@ def format_write(
     if property_name in (QUOTA, PERIOD, BURST):
         return _format_cpu(property_name, value, current)
     if isinstance(value, tuple):
-        if property_name in ("AllowedCPUs", "AllowedMemoryNodes"):
+        if property_name in CPU_SETS:
             numbers = tuple(number for number in value if isinstance(number, int))
             return [(FILES[property_name], f"{format_list(numbers)}\n")]
         return _format_devices(property_name, value, current, bfq=bfq)

@@ -2,7 +2,8 @@
 
 | D-Bus signature | here |
 |---|---|
-| t, u            | int; `INFINITY` where systemd says infinity |
+| t               | int; `INFINITY` where systemd says infinity |
+| u               | int, ten-thousandths (systemd: parts of 2^32 - 1) |
 | b, s            | bool, str |
 | ay (CPU and node masks) | sorted tuple of int |
 | a(st), a(ss)    | tuple of (str, int) or (str, str) |

@@ -21,7 +21,6 @@ NOT_SET: Final = "[not set]"
 """How `systemctl show` prints a weight that nobody set."""
 
 _MAX_WEIGHT: Final = 10_000
-_UINT32_MAX: Final = 2**32 - 1
 _PARTS_PER_WHOLE: Final = 10_000
 # A limit of nothing at all would stop or kill everything: systemd refuses it too (dbus-cgroup.c).
 _AT_LEAST_ONE: Final = frozenset({"MemoryHigh", "MemoryMax", "TasksMax"})
@@ -105,13 +104,7 @@ def _device_timespan(text: str, _directive: Directive) -> tuple[str, int]:
 
 
 def _permyriad(text: str, _directive: Directive) -> int:
-    """Scale to 2^32-1 = 100%, rounding to the closest: UINT32_SCALE_FROM_PERMYRIAD() in systemd's percent-util.h."""
-    parts = units.share(text).parts_per_10000
-    return (parts * _UINT32_MAX + _PARTS_PER_WHOLE // 2) // _PARTS_PER_WHOLE
-
-
-def _spell_permyriad(scaled: int) -> str:
-    return units.spell_permyriad((scaled * _PARTS_PER_WHOLE + _UINT32_MAX // 2) // _UINT32_MAX)
+    return units.share(text).parts_per_10000
 
 
 def _word(*words: str) -> Callable[[str, Directive], str]:
@@ -300,6 +293,6 @@ SPELLINGS: Final = {
         tuple,
     ),
     Kind.OOM_MODE: Spelling(_word("auto", "kill"), str, "auto or kill", "kill"),
-    Kind.PERMYRIAD: Spelling(_permyriad, _spell_permyriad, "a percentage up to 100%", "60%"),
+    Kind.PERMYRIAD: Spelling(_permyriad, units.spell_permyriad, "a percentage up to 100%", "60%"),
 }
 """How each kind of directive is written."""

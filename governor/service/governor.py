@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governor.actuators import protect
@@ -16,6 +17,8 @@ from governor.model.errors import ActuationError, Gone, Unsupported
 from governor.model.lease import Hold
 from governor.model.policy import Mode, Setting
 from governor.model.tick import Change, Explanation, Outcome, Tick
+from governor.service.explain import explanation
+from governor.service.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,27 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SETTLE_LIMIT_SEC = 60.0
-"""A payload that calls itself like a runtime's init delays the protection against other writers by this much."""
-SETTLE_PAUSES_SEC = (0.01, 0.02, 0.04, 0.08, 0.16)
+"""A payload that calls itself like a runtime's init delays its own limits by this much."""
 REVERTED_SEC = 3.0
 """How long after a daemon-reload a value that is the original again counts as systemd's doing."""
 QUIET_LIMIT_SEC = 10.0
-PASSING = (Outcome.FAILED, Outcome.CONVERGING)
-
-
-@dataclass(slots=True)
-class Record:
-    """What is known of one container beside itself."""
-
-    since: float
-    settled: bool = False
-    asked: bool = False
-    """Somebody asked for a look while one was under way: look again at once."""
-    again: bool = False
-    """Something failed or is on its way: look again with the next tick."""
-    last: dict[str, Change] = field(default_factory=dict)
-    """The last change of each property, so that `explain` knows why."""
-    problems: tuple[Problem, ...] = ()
 
 
 class Governor:
@@ -132,10 +118,11 @@ class Governor:
     def _due(self, container: Container, now_usec: int) -> bool:
         record = self._records[container.inode]
         ends = self._wants.next_end_usec(container)
-        if record.again or (ends and ends <= now_usec):
+        now = time.monotonic()
+        if record.due(now) or (ends and ends <= now_usec):
             return True
         try:
-            return self._enforcer.drifted(container)
+            return not record.blind(now) and self._enforcer.drifted(container)
         except Gone:
             return False
 
@@ -155,18 +142,36 @@ class Governor:
 
     async def _attend(self, inode: int) -> None:
         record = self._records[inode]
-        pauses = iter(SETTLE_PAUSES_SEC)
+        await self._wait_for_payload(inode, record)
         while True:
-            record.again = record.asked = False
-            settled = self._settled(inode, record)
-            await self._reconcile(inode, record, settling=not record.settled)
-            if settled and not record.settled and self.on_settled is not None:
-                self.on_settled(inode)
-            record.settled = settled
-            if not settled:
-                await asyncio.sleep(next(pauses, SETTLE_PAUSES_SEC[-1]))
-            elif not record.asked:
+            record.asked = False
+            await self._look(inode, record)
+            if not record.settled:
+                record.settled = True
+                if self.on_settled is not None:
+                    self.on_settled(inode)
+            if not record.asked:
                 return
+
+    async def _wait_for_payload(self, inode: int, record: Record) -> None:
+        """Wait until the container's payload runs: until then its cgroup is its runtime's.
+
+        A write would have systemd attach its device program anew, and runc fails to start a container whose program
+        changes between its look and its own replacement (BPF_F_REPLACE of one that is gone: ENOENT).
+        """
+        pauses = itertools.chain(itertools.repeat(0.01, 200), itertools.repeat(0.05, 200), itertools.repeat(0.25))
+        for pause in pauses:
+            if self._settled(inode, record):
+                return
+            await asyncio.sleep(pause)
+
+    async def _look(self, inode: int, record: Record) -> None:
+        record.again_at = None
+        try:
+            await self._reconcile(inode, record)
+        except Exception:
+            record.broke_off(time.monotonic())
+            raise
 
     def _settled(self, inode: int, record: Record) -> bool:
         """Return whether the payload runs, as of before the coming read: what the runtime wrote is then all there."""
@@ -180,7 +185,7 @@ class Governor:
         except Gone:
             return True
 
-    async def _reconcile(self, inode: int, record: Record, *, settling: bool) -> None:
+    async def _reconcile(self, inode: int, record: Record) -> None:
         container = self._containers.get(inode)
         if container is None or self._too_early(container):
             return
@@ -190,15 +195,14 @@ class Governor:
             self._tell_conflict(container, wanted.problems)
         reverted = time.monotonic() < self._reverted_until
         try:
-            changes = await self._changes(
-                container, wanted.settings, Circumstances(settling=settling, reverted=reverted)
-            )
+            changes = await self._changes(container, wanted.settings, Circumstances(reverted=reverted))
         except Gone:
             return
         except (ActuationError, Unsupported) as error:
-            record.again = isinstance(error, ActuationError)
-            changes = [_failed(container, name, s, str(error)) for name, s in wanted.settings.items()]
-        record.again |= any(change.outcome in PASSING for change in changes)
+            record.broke_off(time.monotonic())
+            self._report(record, [_failed(container, name, s, str(error)) for name, s in wanted.settings.items()])
+            return
+        record.finished((change.outcome for change in changes), time.monotonic())
         self._report(record, changes)
 
     def _too_early(self, container: Container) -> bool:
@@ -293,7 +297,7 @@ class Governor:
         record = self._records.get(container.inode)
         last = record.last if record else {}
         return [
-            _explanation(name, settings.get(name), leases.get(name), last.get(name))
+            explanation(name, settings.get(name), leases.get(name), last.get(name))
             for name in sorted({*settings, *leases})
         ]
 
@@ -389,32 +393,7 @@ def _failed(container: Container, name: str, setting: Setting, why: str) -> Chan
     return replace(refused_change(container, name, setting, why), outcome=Outcome.FAILED)
 
 
-def _explanation(name: str, setting: Setting | None, lease: Lease | None, last: Change | None) -> Explanation:
-    held = lease is not None and lease.hold is Hold.HELD
-    return Explanation(
-        property=name,
-        value=lease.applied if lease is not None and held else (setting.value if setting else None),
-        original=lease.original if lease is not None else None,
-        source=setting.source if setting else (lease.owner if lease else ""),
-        reason=setting.reason if setting else (lease.reason if lease else ""),
-        since_usec=lease.since_usec if lease is not None else 0,
-        until_usec=setting.until_usec if setting else 0,
-        state=_state(setting, lease, last),
-        overrides=setting.overrides if setting else (),
-    )
-
-
-def _state(setting: Setting | None, lease: Lease | None, last: Change | None) -> str:
-    if lease is not None and lease.hold is Hold.YIELDED:
-        return str(Outcome.YIELDED)
-    if setting is not None and setting.mode is Mode.OBSERVE:
-        return str(Outcome.OBSERVED)
-    if last is not None and last.outcome in (Outcome.REFUSED, Outcome.CONVERGING, Outcome.FAILED):
-        return f"{last.outcome}: {last.detail}"
-    return "held" if lease is not None else "pending"
-
-
 def _log_failure(task: asyncio.Task[None]) -> None:
     """Say what went wrong with one container; the next tick tries again, the others are not concerned."""
     if not task.cancelled() and task.exception() is not None:
-        log.error("reconciling failed: %s", task.exception(), exc_info=task.exception())
+        log.error("reconciling failed, tried again later: %s", task.exception(), exc_info=task.exception())

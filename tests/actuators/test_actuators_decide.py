@@ -100,8 +100,14 @@ def test_the_original_comes_back_when_nothing_wants_the_limit_any_more() -> None
     assert move.lease.ours(100)
 
 
-def test_a_lease_whose_original_is_there_already_just_ends() -> None:
-    assert decide(view(100, None, held(applied=100))) == Move(step=Step.FORGET, lease=None)
+def test_a_lease_whose_original_was_wanted_and_is_there_just_ends() -> None:
+    assert decide(view(100, None, held(applied=100, intended=100))) == Move(step=Step.FORGET, lease=None)
+
+
+def test_a_write_that_never_arrived_is_taken_back_too() -> None:
+    """systemd may hold a value that the kernel refused: it would come with the next occasion."""
+    move = decide(view(100, None, held(applied=100)))
+    assert (move.step, move.value) == (Step.RESTORE, 100)
 
 
 def test_somebody_elses_change_is_yielded_to_and_never_restored_over() -> None:

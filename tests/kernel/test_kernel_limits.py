@@ -258,18 +258,18 @@ def test_only_what_is_there_is_read(plain_root: Path) -> None:
     }.items():
         (directory / file).write_text(text)
     with CgroupRoot(str(plain_root)).open("/c") as cgroup:
-        assert read_limits(cgroup) == {
+        assert read_limits(cgroup, HOST) == {
             "MemoryHigh": INFINITY,
             "CPUQuotaPerSecUSec": 200_000,
             "CPUQuotaPeriodUSec": 100_000,
             "IOWeight": 10_000,
             "IODeviceWeight": (("8:0", 210),),
         }
-        assert read_limits(cgroup, ("MemoryHigh", "MemoryMax", "IPAccounting")) == {"MemoryHigh": INFINITY}
+        assert read_limits(cgroup, HOST, ("MemoryHigh", "MemoryMax", "IPAccounting")) == {"MemoryHigh": INFINITY}
 
 
 def test_a_real_cgroup_without_controllers_has_no_limits(live_cgroup: Path) -> None:
     with CgroupRoot(str(live_cgroup.parent)).open(f"/{live_cgroup.name}") as cgroup:
         enabled = (live_cgroup / "cgroup.controllers").read_text().split()
-        found = read_limits(cgroup)
+        found = read_limits(cgroup, HOST)
     assert {BY_PROPERTY[name].controller for name in found} <= set(enabled)

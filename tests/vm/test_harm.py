@@ -27,6 +27,25 @@ def test_a_device_let_in_behind_systemds_back_survives(governed: Governed) -> No
     governed.guest.sh("docker exec gpu dd if=/dev/disk of=/dev/null count=1")
 
 
+def test_a_container_that_is_being_made_is_left_to_its_runtime(governed: Governed) -> None:
+    """A write in between has systemd attach its device program anew, under runc's hands: the container would not start.
+
+    Those that come with BPF programs of their own take systemd longest.
+    """
+    limits = (
+        'TasksMax = 77\nIPAddressDeny = "192.0.2.0/24"\nSocketBindDeny = "tcp:1"\nRestrictNetworkInterfaces = "lo"\n'
+    )
+    governed.policy("50-made", f'[match]\nname = "made-*"\n[limits]\n{limits}')
+    governed.policy("50-unit", '[match]\nunit = "docker-*.scope"\n[limits]\nCPUWeight = 200\n')
+    made = [governed.docker(f"made-{number}") for number in range(5)]
+    for container in made:
+        governed.wait_value(container, "pids.max", "77", timeout=60)
+        governed.wait_value(container, "cpu.weight", "200", timeout=60)
+    governed.no_policy("50-made")
+    governed.no_policy("50-unit")
+    governed.guest.sh("docker rm -f $(docker ps -q --filter name=made-)", timeout=240)
+
+
 def let_in(governed: Governed, container: Container) -> None:
     """Detach the cgroup's device programs, as a GPU hook that replaces them with a more permissive one does."""
     script = f"""
