@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from governor.actuators import nested, sites
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from governor.model.values import Value
 
 
+NOTHING_LACKING: Mapping[str, str] = MappingProxyType({})
 NO_BURST = "there is no cpu.max.burst here: the kernel lacks it, or nothing sets a CPUQuota for this container"
 
 
@@ -57,7 +59,10 @@ class Held:
 
 
 class Enforcer:
-    """Enforces settings on containers. `manager` returns the systemd of a uid (None = the system's), or raises."""
+    """Enforces settings on containers. `manager` returns the systemd of a uid (None = the system's), or raises.
+
+    `lacking` are the properties that no manager here can enforce, and why.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class Enforcer:
         applier: Applier,
         manager: Callable[[int | None], Awaitable[Systemd]],
         guard: DeviceGuard,
+        lacking: Mapping[str, str] = NOTHING_LACKING,
     ) -> None:
         self._root = root
         self._host = host
@@ -75,6 +81,7 @@ class Enforcer:
         self._applier = applier
         self._manager = manager
         self._guard = guard
+        self._lacking = lacking
         self._files = FileWriter(host)
         self._held: dict[int, Held] = {}
 
@@ -153,6 +160,8 @@ class Enforcer:
 
     def _impossible(self, container: Container, name: str, setting: Setting) -> str:
         """Return why `setting` means nothing here, or "" where it does mean something."""
+        if name in self._lacking:
+            return self._lacking[name]
         if not container.unit and name not in limits.FILES:
             return "it has no systemd unit, and the kernel has no file for this"
         if container.user is not None and not container.transient:

@@ -117,6 +117,11 @@ class Systemd:
         [path] = await self._manager("GetUnitByControlGroup", "s", [cgroup])
         return unit_of(_typed(path, str))
 
+    async def build_features(self) -> frozenset[str]:
+        """Return what this systemd was built with, as `systemctl --version` has it: {"+SECCOMP", "-XKBCOMMON", …}."""
+        [variant] = await self.bus.call(NAME, PATH, _PROPERTIES, "Get", "ss", [MANAGER, "Features"])
+        return frozenset(_typed(_typed(variant, Variant).value, str).split())
+
     async def list_units(self, patterns: Sequence[str]) -> list[UnitInfo]:
         """Return the loaded units whose names match one of the globs."""
         [units] = await self._manager("ListUnitsByPatterns", "asas", [[], list(patterns)])

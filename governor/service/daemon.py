@@ -65,6 +65,7 @@ class Daemon:
             applier=parts.applier,
             manager=parts.managers.get,
             guard=Devices(),
+            lacking=parts.lacking,
         )
         observer = Observer(parts.host, lambda container: self._enforcer.hold(container).scope)
         self._governor = Governor(wants, self._enforcer, observer, self._neighbours, cgroup_of(os.getpid()))

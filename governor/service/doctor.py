@@ -10,6 +10,7 @@ from governor.kernel import features
 from governor.kernel.xattr import invocation_id
 from governor.model.errors import ActuationError, Gone, Unsupported
 from governor.model.feature import Feature
+from governor.service.lacking import named
 
 if TYPE_CHECKING:
     from governor.service.host import HostParts
@@ -28,6 +29,7 @@ class Doctor:
         found = await asyncio.to_thread(lambda: list(features.probe()))
         found.append(Feature("dbus-library", available=True, meaning=f"{LIBRARY} is in use"))
         found.append(self._invocation())
+        found.append(self._systemd_bpf())
         found.append(await self._polkit())
         found += [
             Feature(f"neighbour-{n.name}", available=True, meaning=f"active: it {n.acts}")
@@ -46,6 +48,10 @@ class Doctor:
         except Gone:
             readable = False
         return Feature("invocation-xattr", readable, "a unit's invocation without a call to PID 1; else it is asked")
+
+    def _systemd_bpf(self) -> Feature:
+        lacks = self._parts.lacking
+        return Feature("systemd-bpf", not lacks, f"systemd's own BPF programs; without them {named(lacks)} are refused")
 
     async def _polkit(self) -> Feature:
         names: list[str] = []

@@ -14,9 +14,12 @@ from governor.bus.connection import Bus
 from governor.bus.systemd import Systemd
 from governor.kernel.cgroup import CgroupRoot
 from governor.kernel.host import Host
+from governor.service.lacking import lacking
 from governor.service.managers import Managers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from governor.service.paths import Paths
 
 
@@ -33,6 +36,8 @@ class HostParts:
     room: Room
     applier: Applier
     restorer: Restorer
+    lacking: Mapping[str, str]
+    """Properties that this host's systemd cannot enforce, and why, in words."""
 
     async def close(self) -> None:
         """Close the connections and let go of the worker threads."""
@@ -51,6 +56,7 @@ async def connect(paths: Paths) -> HostParts:
     ledger.load()
     applier = Applier(ledger, room, drop_ins)
     return HostParts(
+        lacking=await lacking(systemd),
         root=root,
         host=host,
         bus=bus,

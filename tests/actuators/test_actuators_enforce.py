@@ -250,3 +250,20 @@ def test_kubepods_may_be_written_only_when_told_so(tree: Tree) -> None:
     pod = container(tree, pod=Pod(uid="u", qos="burstable"))
     assert "kubelet" in str(protect.refusal(pod, HostSettings(), "/"))
     assert protect.refusal(pod, HostSettings(kubernetes_write=True), "/") is None
+
+
+async def test_what_this_systemd_lacks_is_refused_in_words(tree: Tree) -> None:
+    lacking = {"TasksMax": "this systemd was built without it"}
+    enforcer = Enforcer(
+        root=tree.root,
+        host=tree.host,
+        ledger=tree.ledger,
+        applier=tree.applier,
+        manager=no_manager,
+        guard=cast("DeviceGuard", None),
+        lacking=lacking,
+    )
+    changes = await enforce(enforcer, container(tree), {"TasksMax": 7, "MemoryHigh": 1 << 30})
+    assert (changes["TasksMax"].outcome, changes["TasksMax"].detail) == (Outcome.REFUSED, lacking["TasksMax"])
+    assert changes["MemoryHigh"].outcome is Outcome.APPLIED
+    assert tree.value("pids.max") == "max"

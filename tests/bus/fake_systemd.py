@@ -26,6 +26,7 @@ class FakeSystemd:
         self._address = address
         self._bus: Any = None
         self.calls: list[tuple[str, list[Any]]] = []
+        self.features = "+PAM +SECCOMP -BPF_FRAMEWORK default-hierarchy=unified"
         self.units: dict[str, dict[str, Any]] = {}
         self.unknown_properties: set[str] = set()
         self.jobs: dict[str, tuple[int, str]] = {}
@@ -115,6 +116,8 @@ class FakeSystemd:
             if number not in kinds:
                 raise LookupError("org.freedesktop.DBus.Error.UnknownObject", "no job")
             return "v", [Variant("s", kinds[number])]
+        if message.path == PATH:
+            return "v", [Variant("s", self.features)]
         [name] = [name for name in self.units if _path(name) == message.path]
         if message.member == "GetAll":
             return "a{sv}", [self.units[name]]

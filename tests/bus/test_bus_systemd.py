@@ -9,6 +9,7 @@ import pytest
 from governor.bus.systemd import Systemd, connect_user_manager, user_bus_address
 from governor.bus.units import assignments, cgroup_interface, runtime_drop_in_path
 from governor.model.errors import ActuationError, Gone, Unsupported
+from governor.service.lacking import lacking
 from tests.bus.fake_systemd import FakeSystemd
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ async def test_what_is_set_can_be_read_back(systemd: Systemd, fake_systemd: Fake
     assert await systemd.get_limits(UNIT, VALUES) == VALUES
     member, body = fake_systemd.calls[0]
     assert (member, body[0], body[1]) == ("SetUnitProperties", UNIT, True)
+
+
+async def test_what_it_was_built_without_is_lacking(systemd: Systemd, fake_systemd: FakeSystemd) -> None:
+    assert "-BPF_FRAMEWORK" in await systemd.build_features()
+    found = await lacking(systemd)
+    assert set(found) == {"SocketBindAllow", "SocketBindDeny", "RestrictNetworkInterfaces"}
+    assert all("-BPF_FRAMEWORK" in words for words in found.values())
+    fake_systemd.features = "+PAM +BPF_FRAMEWORK"
+    assert await lacking(systemd) == {}
 
 
 async def test_setting_a_list_again_replaces_it(systemd: Systemd) -> None:

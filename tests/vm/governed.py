@@ -114,8 +114,9 @@ class Governed:
         return Container(name, f"/default/{name}")
 
     def nspawn(self, name: str = "m1") -> Container:
-        """Start an nspawn container."""
-        tree = "/var/lib/machines/m1"
+        """Start an nspawn container; each has a tree of its own, which only one may use."""
+        tree = f"/var/lib/machines/{name}"
+        self.guest.sh(f"[ -d {tree} ] || cp -a /var/lib/machines/m1 {tree}")
         self.guest.spawn(f"exec systemd-nspawn -q -M {name} -D {tree} --private-network /bin/sleep 100000")
         self.guest.wait_until(f"machinectl show --property Leader --value {name}", timeout=90)
         scope = f"/machine.slice/machine-{name}.scope"
