@@ -1,0 +1,1 @@
+"""What all controllers together come to: pure, so that a recording can be replayed through it."""
