@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.model.control import Controller
     from governor.model.errors import Position
     from governor.model.values import Value
 
@@ -45,6 +46,28 @@ class Limit:
     position: Position
 
 
+KeyPath: TypeAlias = tuple[str, ...]
+"""A key of a controller's table: ("target",), or ("min", "CPUQuotaPerSecUSec") for a property in a table of limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlValue:
+    """One value of a controller's table as a policy states it, with the place that states it."""
+
+    value: Value | float
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTable:
+    """One [control.NAME] as a policy states it: only what is written there, without the defaults."""
+
+    kind: type[Controller]
+    position: Position
+    """Where the table begins."""
+    values: Mapping[KeyPath, ControlValue]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One policy file. `limits` is keyed by D-Bus property name (CPUQuotaPerSecUSec), not by directive (CPUQuota)."""
@@ -55,6 +78,8 @@ class Policy:
     mode: Mode
     match: Match
     limits: Mapping[str, Limit]
+    controls: Mapping[str, ControlTable] = field(default_factory=lambda: MappingProxyType({}))
+    """By the controllers' names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +108,5 @@ class HostSettings:
     """More units (globs) that are never written, besides the built-in ones."""
     kubernetes_write: bool = False
     resync_usec: int = 30_000_000
+    actions_per_minute: int = 600
+    """How many actions of controllers there may be on the whole host; 0 leaves only what is reported."""

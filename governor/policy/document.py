@@ -43,6 +43,11 @@ class Document:
             self._positions = Positions.of(self.text)
         return self._positions
 
+    def position(self, path: Path) -> Position:
+        """Return where the key of `path` is written, for what is read from it."""
+        span = self.positions.key(path)
+        return Position(self.file, span.line, span.column)
+
     @property
     def is_full(self) -> bool:
         """Whether so much is wrong that nobody reads on; further problems are dropped."""

@@ -1,7 +1,7 @@
 """TOML text to policies and host settings: strict, and with every problem at once.
 
 Pure: text in, dataclasses out. What may be said stands in keys.py, how a value is written in spelling.py, what cannot
-hold together in conflicts.py.
+hold together in conflicts.py and clashes.py.
 """
 
 from __future__ import annotations
@@ -9,35 +9,50 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from governor.model.errors import PolicyError, Position
+from governor.controllers import BY_NAME as CONTROLLERS
+from governor.model.errors import PolicyError
 from governor.model.policy import HostSettings, Limit, Match, Mode, Policy
+from governor.policy.clashes import clashes
 from governor.policy.conflicts import conflicts
+from governor.policy.controls import as_written, control_tables, is_whole
 from governor.policy.document import Document
-from governor.policy.keys import HOST, POLICY
+from governor.policy.keys import HOST, POLICY, policy_table
 from governor.policy.read import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from governor.model.control import Controller
+    from governor.model.policy import ControlTable
     from governor.policy.positions import Path
 
 _EVERYTHING: Final = 'to match every container deliberately, write runtime = "*"'
 
 
-def parse_policy(text: str, *, name: str, file: str, default_mode: Mode) -> Policy:
+def parse_policy(
+    text: str,
+    *,
+    name: str,
+    file: str,
+    default_mode: Mode,
+    controllers: Mapping[str, type[Controller]] = CONTROLLERS,
+) -> Policy:
     """Return the policy that `text` states; `name` is its file's name without .toml, `file` what messages call it.
 
-    `default_mode` holds where the policy states none. Raises PolicyError with every problem found.
+    `default_mode` holds where the policy states none, `controllers` are those that [control] may name. Raises
+    PolicyError with every problem found.
     """
     document = Document(text, file)
-    found = Reader(document, POLICY).read()
+    found = Reader(document, POLICY if controllers is CONTROLLERS else policy_table(controllers)).read()
     _require_match(document)
     limits = _limits(document, found.get("limits", {}))
+    controls = control_tables(document, found.get("control", {}), controllers)
+    _require_no_clash(document, controls, limits)
     if document.problems:
         raise PolicyError(document.sorted_problems())
     mode = Mode(found.get("policy", {}).get("mode", default_mode))
     match = Match(**{key: _frozen(value) for key, value in found["match"].items()})
-    return Policy(name=name, file=file, mode=mode, match=match, limits=limits)
+    return Policy(name=name, file=file, mode=mode, match=match, limits=limits, controls=controls)
 
 
 def parse_settings(text: str, *, file: str) -> HostSettings:
@@ -53,6 +68,7 @@ def parse_settings(text: str, *, file: str) -> HostSettings:
         protected=found.get("protected", defaults.protected),
         kubernetes_write=found.get("kubernetes", {}).get("write", defaults.kubernetes_write),
         resync_usec=found.get("resync", defaults.resync_usec),
+        actions_per_minute=found.get("actions_per_minute", defaults.actions_per_minute),
     )
 
 
@@ -73,13 +89,17 @@ def _limits(document: Document, found: Mapping[str, tuple[Any, Path]]) -> Mappin
         if conflict.missing not in document.data["limits"]:
             document.at_value(path, conflict.message)
     return MappingProxyType(
-        {name: Limit(value=value, position=_position(document, path)) for name, (value, path) in found.items()}
+        {name: Limit(value=value, position=document.position(path)) for name, (value, path) in found.items()}
     )
 
 
-def _position(document: Document, path: Path) -> Position:
-    span = document.positions.key(path)
-    return Position(document.file, span.line, span.column)
+def _require_no_clash(document: Document, controls: Mapping[str, ControlTable], limits: Mapping[str, Limit]) -> None:
+    """Complain of controllers' tables that contradict themselves or the limits beside them."""
+    static = {name: limit.value for name, limit in limits.items()}
+    for name, table in controls.items():
+        for clash in clashes(name, table.kind, table.values, static):
+            if is_whole(document, name, table) or not clash.is_of_defaults:
+                document.at_value(as_written(clash.parts[0]), clash.message)
 
 
 def _frozen(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from governor.model.directives import BY_NAME, BY_PROPERTY
-from governor.policy import globs, spelling, units
+from governor.policy import globs, scalars, spelling
 from governor.policy.keys import QOS, Key, Shape
 from governor.policy.words import Raw, as_text, quoted, suggestion, toml_type
 
@@ -29,9 +29,7 @@ class Reader:
             Shape.TABLE: self.table,
             Shape.LABELS: self._labels,
             Shape.GLOBS: self._globs,
-            Shape.CHOICE: self._choice,
-            Shape.TIMESPAN: self._timespan,
-            Shape.BOOLEAN: self._boolean,
+            **dict.fromkeys((Shape.CHOICE, *scalars.SCALARS), self._scalar),
         }
 
     def read(self) -> dict[str, Any]:
@@ -117,44 +115,12 @@ class Reader:
                 self.document.at_value((*path, index) if isinstance(raw, list) else path, message)
         return tuple(items) if len(self.document.problems) == before else None
 
-    def _choice(self, key: Key, raw: Raw, path: Path) -> str | None:
-        if isinstance(raw, str) and raw in key.choices:
-            return raw
-        guess = suggestion(raw, key.choices) if isinstance(raw, str) else ""
-        choices = " or ".join(f'"{choice}"' for choice in key.choices)
-        self.document.at_value(path, f"{key.name}: {quoted(raw)} is not {choices}{guess}")
-        return None
-
-    def _timespan(self, key: Key, raw: Raw, path: Path) -> int | None:
-        low, high = key.bounds_usec
+    def _scalar(self, key: Key, raw: Raw, path: Path) -> Any:
         try:
-            _require_type(raw, (str, int))
-            value = units.timespan(as_text(raw))
-            _require_bounds(value, low, high)
+            return scalars.parse(key, raw)
         except ValueError as error:
-            bounds = f"{units.spell_timespan(low)} to {units.spell_timespan(high)}"
-            message = f"{key.name}: {quoted(raw)} {error}; it takes a time span of {bounds}, as in {key.example}"
-            self.document.at_value(path, message)
+            self.document.at_value(path, str(error))
             return None
-        return value
-
-    def _boolean(self, key: Key, raw: Raw, path: Path) -> bool | None:
-        try:
-            _require_type(raw, (str, bool))
-            return units.boolean(as_text(raw))
-        except ValueError as error:
-            self.document.at_value(path, f"{key.name}: {quoted(raw)} {error}; it takes true or false")
-            return None
-
-
-def _require_type(raw: Raw, types: tuple[type, ...]) -> None:
-    if type(raw) not in types:
-        raise ValueError(f"is {toml_type(raw)}")
-
-
-def _require_bounds(value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError("is out of range")
 
 
 def _numbers_as_text(raw: Raw) -> Raw:
@@ -179,11 +145,22 @@ def _unknown(root: Key, table: Key, name: str, path: Path) -> str:
     where = f"[{'.'.join(str(part) for part in path)}]" if path else "the file"
     if name in BY_PROPERTY and table.find(BY_PROPERTY[name].name):
         return f'{quoted(name)} is a D-Bus property; in {where} it is called "{BY_PROPERTY[name].name}"'
-    guess = suggestion(name, (key.name for key in table.keys)) or _elsewhere(root, name)
-    if guess or table.find("CPUWeight"):
-        return f"unknown key {quoted(name)} in {where}{guess}"
+    if path[:1] == ("control",) and len(path) > 2 and name in BY_NAME:  # noqa: PLR2004 - [control.NAME.min]
+        return f"{path[1]} does not move {name}; its directives are {', '.join(key.name for key in table.keys)}"
+    what = "controller" if path == ("control",) else "key"
+    guess = suggestion(name, (key.name for key in table.keys)) or _within(table, name, path) or _elsewhere(root, name)
+    if guess or path == ("limits",):
+        return f"unknown {what} {quoted(name)} in {where}{guess}"
     known = ", ".join(f"[{key.name}]" if key.shape is Shape.TABLE and not path else key.name for key in table.keys)
-    return f"unknown key {quoted(name)} in {where}; it knows {known}"
+    return f"unknown {what} {quoted(name)} in {where}; it knows {known or 'none'}"
+
+
+def _within(table: Key, name: str, path: Path) -> str:
+    """Return in which tables of this table a key of that name belongs, as a directive in a controller's bounds."""
+    if not path:
+        return ""
+    inner = [key.name for key in table.keys if key.shape is Shape.TABLE and key.find(name)]
+    return f"; it belongs in {' or '.join(inner)}" if inner else ""
 
 
 def _elsewhere(root: Key, name: str) -> str:

@@ -8,22 +8,33 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from governor.model.directives import BY_NAME
-from governor.policy.keys import HOST, POLICY, Key, Shape
+from governor.controllers import BY_NAME as CONTROLLERS
+from governor.model.control import Controller, Takes, keys_of
+from governor.model.directives import BY_NAME, BY_PROPERTY
+from governor.policy import scalars
+from governor.policy.keys import HOST, POLICY, Key, Shape, controller_table
 from governor.policy.kinds import SPELLINGS
 from governor.policy.spelling import example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_CONTROL_HEAD: Final = "| Key | What it is | It takes | Default | For example |"
 
 
 def updated(page: str) -> str:
     """Return `page` with the table after every `<!-- table: NAME -->` made anew."""
-    tables = {"directives": directives(), "match": keys("match", POLICY), "governor": keys("governor", HOST)}
+    tables = {
+        "directives": directives(),
+        "match": keys("match", POLICY),
+        "control": common(),
+        "controllers": controllers(CONTROLLERS.values()),
+        "governor": keys("governor", HOST),
+    }
     return _MARKED.sub(lambda found: found[1] + tables[found[2]] + found[3], page)
 
 
@@ -42,6 +53,42 @@ def keys(name: str, root: Key) -> str:
     table = root.find(name)
     assert table is not None
     return _rows("| Key | What it is | For example |", [_row(path, key) for path, key in _leaves("", table)])
+
+
+def common() -> str:
+    """Return the keys that every controller has as rows of Markdown."""
+    limits = [
+        f"| `{name}` | {info.summary} | its directives | none | `{name} = {info.example}` |"
+        for name, info in keys_of(Controller).items()
+        if info.takes is Takes.LIMITS
+    ]
+    return _rows(_CONTROL_HEAD, limits + [_control_row(key) for key in controller_table(Controller).keys])
+
+
+def controllers(kinds: Iterable[type[Controller]]) -> str:
+    """Return a section for each controller: what it is for, its directives, and the keys that are its own."""
+    return "\n".join(map(_section, kinds))
+
+
+def _section(kind: type[Controller]) -> str:
+    directives = ", ".join(f"`{BY_PROPERTY[name].name}`" for name in kind.properties) or "none"
+    rows = [_control_row(key) for key in controller_table(kind).keys if _is_own(kind, key)]
+    head = f"### `[control.{kind.name}]`\n\n{kind.summary}. Its directives: {directives}.\n"
+    return f"{head}\n{_rows(_CONTROL_HEAD, rows)}" if rows else head
+
+
+def _is_own(kind: type[Controller], key: Key) -> bool:
+    """Return whether a key of `kind` is another than that which every controller has, be it in its default."""
+    if key.shape is Shape.TABLE:
+        return keys_of(kind)[key.name] != keys_of(Controller).get(key.name)
+    return key not in controller_table(Controller).keys
+
+
+def _control_row(key: Key) -> str:
+    limits = key.shape is Shape.TABLE
+    takes = "its directives" if limits else scalars.accepted(key)
+    default = "none" if limits else f"`{scalars.spell(key, key.default)}`"
+    return f"| `{key.name}` | {key.summary} | {takes} | {default} | `{key.name} = {key.example}` |"
 
 
 def _leaves(prefix: str, table: Key) -> Iterator[tuple[str, Key]]:

@@ -12,7 +12,10 @@ import json
 import sys
 from typing import Any, Final
 
+import tomli
+
 from governor.model.directives import BY_NAME
+from governor.policy import scalars
 from governor.policy.keys import HOST, POLICY, Key, Shape
 from governor.policy.kinds import SPELLINGS, Spelling
 
@@ -48,8 +51,21 @@ def _value(key: Key) -> dict[str, Any]:
         case Shape.GLOBS:
             return _globs(key)
         case Shape.CHOICE:
-            return {"enum": list(key.choices)}
-    return _SIMPLE[key.shape]
+            return {"enum": list(key.choices), **_default(key)}
+    return {**_SIMPLE[key.shape], **_bounds(key), **_default(key)}
+
+
+def _bounds(key: Key) -> dict[str, Any]:
+    """Return the bounds of a number that is written in the unit in which it is read; text is not held against them."""
+    if key.shape not in _PLAIN:
+        return {}
+    ends = {"minimum": key.low, "maximum": key.high}
+    kind = float if key.shape is Shape.RATIO else int
+    return {name: kind(end) for name, end in ends.items() if end is not None}
+
+
+def _default(key: Key) -> dict[str, Any]:
+    return {} if key.default is None else {"default": tomli.loads(f"it = {scalars.spell(key, key.default)}")["it"]}
 
 
 def _globs(key: Key) -> dict[str, Any]:
@@ -77,7 +93,11 @@ _SIMPLE: Final[dict[Shape, dict[str, Any]]] = {
     Shape.LABELS: {"type": "object", "additionalProperties": _one_or_more({"type": "string"})},
     Shape.TIMESPAN: {"type": ["string", "integer"]},
     Shape.BOOLEAN: {"type": ["boolean", "string"]},
+    Shape.RATIO: {"type": ["number", "string"]},
+    Shape.BYTES: {"type": ["string", "integer"]},
+    Shape.COUNT: {"type": "integer"},
 }
+_PLAIN: Final = (Shape.RATIO, Shape.BYTES, Shape.COUNT)
 
 
 def text(name: str) -> str:

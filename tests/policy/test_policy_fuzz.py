@@ -7,21 +7,36 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from governor.model.directives import BY_NAME
+from governor.controllers import BY_NAME as CONTROLLERS
+from governor.model.container import Container
+from governor.model.control import KeyInfo, Takes, keys_of
+from governor.model.directives import BY_NAME, BY_PROPERTY, Kind
 from governor.model.errors import PolicyError, Problem
 from governor.model.policy import Mode, Policy
+from governor.model.values import USEC_PER_SEC
 from governor.policy.kinds import SPELLINGS
+from governor.policy.merge import merge
 from governor.policy.parse import parse_policy, parse_settings
+from tests.policy import pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from governor.model.control import Controller
 
 EXAMPLES = int(os.environ.get("GOVERNOR_FUZZ", "2000"))
 # Half of the examples each: arbitrary text mostly fails in the TOML parser, structured text gets past it.
 FUZZ = settings(max_examples=max(EXAMPLES // 2, 1), deadline=2000, suppress_health_check=list(HealthCheck))
+
+KINDS = {**CONTROLLERS, **pulse.CONTROLLERS}
+WEB = Container(runtime="docker", namespace="", id="f" * 64, name="a", cgroup="/x", inode=7)
 
 pytestmark = pytest.mark.timeout(max(120, EXAMPLES // 10))
 
@@ -29,7 +44,7 @@ pytestmark = pytest.mark.timeout(max(120, EXAMPLES // 10))
 def outcome(text: str) -> Policy | tuple[Problem, ...]:
     """Return the policy or the problems of `text`; any other exception is the test's failure."""
     try:
-        return parse_policy(text, name="fuzz", file="fuzz.toml", default_mode=Mode.ENFORCE)
+        return parse_policy(text, name="fuzz", file="fuzz.toml", default_mode=Mode.ENFORCE, controllers=KINDS)
     except PolicyError as error:
         found = error.problems
     assert found
@@ -54,7 +69,10 @@ def check(text: str) -> None:
         assert_inside(found, text)
     else:
         lines = text.replace("\r\n", "\n").split("\n")
-        assert all(limit.position.line <= len(lines) for limit in found.limits.values())
+        places = [limit.position for limit in found.limits.values()]
+        for table in found.controls.values():
+            places += [table.position, *(one.position for one in table.values.values())]
+        assert all(1 <= place.line <= len(lines) for place in places)
     try:
         parse_settings(text, file="fuzz.toml")
     except PolicyError as error:
@@ -62,7 +80,8 @@ def check(text: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["[match]", "[limits]", "[policy]", "name", "CPUQuota", "mode", "=", '"', "'", '"""', "[", "]", "{", "}", ",", ".",
+    ["[match]", "[limits]", "[policy]", "[control.pulse]", "[control", "min", "target",
+     "name", "CPUQuota", "mode", "=", '"', "'", '"""', "[", "]", "{", "}", ",", ".",
      "#", "\n", "\r\n", " ", "\t", "\\", "\\u0000", "1", "-", "e", "_", "150%", "[[", "]]", "true", "\x00", "\x1b",
      "\ufeff", "é", "\u2028", "1979-05-27"]
 )  # fmt: skip
@@ -99,14 +118,23 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 MATCH_KEYS = st.sampled_from(["runtime", "name", "image", "unit", "slice", "user", "labels", "kubernetes", "nmae"])
+KEYS = sorted({name for kind in KINDS.values() for name in keys_of(kind)})
+CONTROL = st.dictionaries(
+    st.sampled_from([*KINDS, "puls"]),
+    st.dictionaries(st.sampled_from([*KEYS, "CPUQuota"]), VALUES, max_size=5) | VALUES,
+    max_size=3,
+)
 DIRECTIVES = st.sampled_from(sorted(BY_NAME)) | st.sampled_from(["CPUWieght", "MemoryHihg", "x"])
 TABLES = st.fixed_dictionaries(
     {"match": st.dictionaries(MATCH_KEYS, VALUES, max_size=3) | VALUES},
     optional={
         "limits": st.dictionaries(DIRECTIVES, VALUES, max_size=6) | VALUES,
         "policy": st.dictionaries(st.sampled_from(["mode", "name"]), VALUES, max_size=2) | VALUES,
-        "governor": st.dictionaries(st.sampled_from(["interval", "protected", "kubernetes"]), VALUES) | VALUES,
-        "control": VALUES,
+        "governor": st.dictionaries(
+            st.sampled_from(["interval", "protected", "kubernetes", "actions_per_minute"]), VALUES
+        )
+        | VALUES,
+        "control": CONTROL | VALUES,
     },
 )
 
@@ -147,3 +175,91 @@ def test_what_the_examples_say_is_taken(names: dict[str, None], newline: str) ->
     found = outcome(document({"match": {"name": "a"}, "limits": one_sided}, newline))
     assert isinstance(found, Policy)
     assert set(found.limits) == {BY_NAME[name].property for name in one_sided}
+
+
+TEXTS: dict[Takes, list[Any]] = {
+    Takes.RATIO: ["5%", "0.1%", "150%", 0],
+    Takes.TIMESPAN: ["1s", "20ms", "5min", "1d", "infinity"],
+    Takes.BYTES: ["1M", "64M", "2G", "50%"],
+    Takes.COUNT: [-1, 2.0],
+    Takes.BOOLEAN: [True, False, "no"],
+}
+ENDS = {Kind.CPU_PERCENT: ["20%", "50%", "400%", "infinity"], Kind.BYTES: ["1M", "64M", "2G", "50%", "infinity"]}
+
+
+def directives(names: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return tables of these directives with values that are right, each by itself."""
+    ends = {name: ENDS.get(BY_NAME[name].kind, [SPELLINGS[BY_NAME[name].kind].example]) for name in names}
+    return st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in ends.items()})
+
+
+def key_values(kind: type[Controller], info: KeyInfo) -> st.SearchStrategy[Any]:
+    """Return values that the key takes more often than not."""
+    if info.takes is Takes.LIMITS:
+        return directives(BY_PROPERTY[name].name for name in kind.properties)
+    if info.takes is Takes.CHOICE:
+        return st.sampled_from(info.choices)
+    scale = USEC_PER_SEC if info.takes is Takes.TIMESPAN else 1
+    low, high = (info.low or 0) / scale, (1000.0 if info.high is None else info.high) / scale
+    texts = st.sampled_from(TEXTS[info.takes])
+    if info.takes is Takes.RATIO:
+        return st.floats(low, high) | texts
+    return texts if info.takes is Takes.BOOLEAN else st.integers(ceil(low), max(ceil(low), int(high))) | texts
+
+
+def control_tables(kind: type[Controller]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return tables of one controller with a few of its keys."""
+    keys = keys_of(kind)
+    return st.lists(st.sampled_from(sorted(keys)), unique=True, max_size=4).flatmap(
+        lambda names: st.fixed_dictionaries({name: key_values(kind, keys[name]) for name in names})
+    )
+
+
+NEARLY_RIGHT = st.fixed_dictionaries(
+    {"match": st.just({"name": "a"})},
+    optional={
+        "limits": directives(["CPUQuota", "MemoryHigh"]),
+        "policy": st.just({"mode": "observe"}),
+        "control": st.sampled_from(sorted(KINDS)).flatmap(
+            lambda name: st.fixed_dictionaries(
+                {"pulse": control_tables(pulse.Pulse), name: control_tables(KINDS[name])}
+            )
+        ),
+    },
+)
+
+
+# Right by themselves, wrong together.
+CLASHING = st.fixed_dictionaries(
+    {
+        "match": st.just({"name": "a"}),
+        "control": st.sampled_from(
+            [
+                {"pulse": {"min": {"CPUQuota": "200%"}}},
+                {"pulse": {"max": {"CPUQuota": "100%"}}},
+                {"pulse": {"target": 0.03}},
+                {"pulse": {"release": 0.04}},
+                {"pulse": {"loud": True}},
+                {"pulse": {"beats": 10}},
+            ]
+        ),
+    },
+    optional={"limits": st.sampled_from([{"CPUQuota": "50%"}, {"CPUQuota": "300%"}])},
+)
+
+
+@FUZZ
+@given(st.lists(NEARLY_RIGHT | CLASHING, min_size=2, max_size=3))
+def test_controls_that_are_nearly_right_are_taken_or_refused_alone_and_merged(files: list[dict[str, Any]]) -> None:
+    found = []
+    for tables in files:
+        text = document(tables, "\n")
+        check(text)
+        found.append(outcome(text))
+    good = [policy for policy in found if isinstance(policy, Policy)]
+    merged = merge(good, WEB, host_mode=Mode.ENFORCE, previous={})
+    names = {name for policy in good for name in policy.controls}
+    assert set(merged.controls) == (set() if merged.problems else names)
+    assert all(not control.settings.complaint() for control in merged.controls.values())
+    if len(good) == 1:
+        assert not merged.problems

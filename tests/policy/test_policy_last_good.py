@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from governor.model.errors import PolicyError, Unsupported
 from governor.model.policy import Mode
+from governor.policy.controls import built
 from governor.policy.last_good import load_last_good, load_or_last_good, save_last_good
 from governor.policy.load import PolicySet, load
+from governor.policy.parse import parse_policy
+from tests.policy.pulse import CONTROLLERS, Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,3 +137,28 @@ def test_a_link_put_in_its_way_is_not_followed(kept: Path, tmp_path: Path) -> No
     (kept.parent / f".{kept.name}.new").symlink_to(victim)
     save_last_good(PolicySet(), kept)
     assert victim.read_text(encoding="utf-8") == "untouched"
+
+
+def test_controls_are_kept_with_the_rest(
+    directories: Directories, write: Write, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("governor.policy.load.parse_policy", partial(parse_policy, controllers=CONTROLLERS))
+    file = write("etc", "a.toml", '[match]\nname = "a"\n[control.pulse]\nbeats = 7\nmin.CPUQuota = "50%"\n')
+    save_last_good(load(directories), kept)
+    file.write_text(BAD, encoding="utf-8")
+    found, problems = load_or_last_good(directories, kept)
+    assert problems
+    (policy,) = found.policies
+    table = policy.controls["pulse"]
+    assert built(table.kind, table.values) == Pulse(beats=7, min={"CPUQuotaPerSecUSec": 500_000})
+    assert dict(policy.limits) == {}
+
+
+def test_a_kept_controller_that_is_gone_by_now_is_told(directories: Directories, write: Write, kept: Path) -> None:
+    write("etc", "a.toml", GOOD)
+    save_last_good(load(directories), kept)
+    document = json.loads(kept.read_text(encoding="utf-8"))
+    document["policies"][0]["text"] = GOOD + "[control.pulse]\n"
+    kept.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(PolicyError, match="unknown controller"):
+        load_last_good(kept, directories.uid)

@@ -14,15 +14,18 @@ import jsonschema
 import pytest
 import tomli
 
+from governor.controllers import BY_NAME as CONTROLLERS
 from governor.model.container import Container, Pod
 from governor.model.directives import BY_NAME
 from governor.model.errors import PolicyError
 from governor.model.policy import HostSettings, Mode, Policy
 from governor.policy import reference, schema
-from governor.policy.keys import POLICY
+from governor.policy.keys import POLICY, policy_table
 from governor.policy.load import load
 from governor.policy.merge import merge
 from governor.policy.parse import parse_policy, parse_settings
+from tests.policy import pulse
+from tests.policy.pulse import Pulse, Quiet, Swap
 
 if TYPE_CHECKING:
     from governor.policy.load import Directories
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted(file for file in (ROOT / "policies").glob("*.toml") if file.name != "governor.toml")
 HOST = ROOT / "policies" / "governor.toml"
+MANUAL = (ROOT / "packaging" / "man" / "governor-policy.5").read_text(encoding="utf-8").replace("\\-", "-")
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 
 
@@ -46,7 +50,7 @@ def validator(name: str) -> Any:
 @pytest.mark.parametrize("file", SAMPLES, ids=lambda file: file.stem)
 def test_a_sample_is_a_good_policy_that_says_what_it_is_for(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    assert sample(file).limits
+    assert sample(file).limits or sample(file).controls
     assert text.startswith("#:schema ./policy.schema.json\n# ")
     validator("policy").validate(tomli.loads(text))
 
@@ -102,7 +106,7 @@ def test_the_hosts_sample_holds_the_defaults() -> None:
     assert parse_settings(text, file="governor.toml") == HostSettings()
     assert parse_settings(uncommented, file="governor.toml") == HostSettings()
     data = tomli.loads(uncommented)
-    assert set(data["governor"]) == {"mode", "interval", "resync", "protected", "kubernetes"}
+    assert set(data["governor"]) == {"mode", "interval", "resync", "protected", "actions_per_minute", "kubernetes"}
     validator("governor").validate(tomli.loads(text))
 
 
@@ -130,7 +134,8 @@ def test_the_schema_is_what_its_command_prints() -> None:
         {"match": {"name": "a"}, "limits": {"CPUWeight": 1.5}},
         {"match": {"name": "a"}, "limits": {"CPUQuota": 150}},
         {"match": {"name": "a"}, "policy": {"mode": "enforced"}},
-        {"match": {"name": "a"}, "control": {}},
+        {"match": {"name": "a"}, "control": {"no-such": {}}},
+        {"match": {"name": "a"}, "probe": {}},
     ],
 )
 def test_the_schema_refuses_what_the_parser_refuses(data: dict[str, Any]) -> None:
@@ -143,6 +148,57 @@ def test_the_schema_refuses_what_the_parser_refuses(data: dict[str, Any]) -> Non
     assert not validator("policy").is_valid(data)
 
 
+BEATS = {"beats": 3, "target": "5%", "room": "64M", "every": 5, "loud": True, "tone": "high", "min": {"CPUQuota": "5%"}}
+
+
+@pytest.mark.parametrize("keys", [{}, BEATS, {"target": 0.5}, {"room": 1 << 20}, {"lease": "1min"}, {"max": {}}])
+def test_the_schema_takes_what_a_controller_takes(keys: dict[str, Any]) -> None:
+    found = jsonschema.Draft202012Validator(schema.schema(policy_table(pulse.CONTROLLERS)))
+    found.check_schema(found.schema)
+    found.validate({"match": {"name": "a"}, "control": {"pulse": keys, "quiet": {}}})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"beatz": 3},
+        {"beats": "3"},
+        {"beats": 0},
+        {"beats": 11},
+        {"target": 0.51},
+        {"target": 0.001},
+        {"target": True},
+        {"room": (1 << 20) - 1},
+        {"every": 1.5},
+        {"loud": 1},
+        {"tone": "hihg"},
+        {"min": {"TasksMax": 5}},
+        {"min": {"CPUQuota": 5}},
+        {"max": 3},
+    ],
+)
+def test_the_schema_refuses_what_a_controller_does_not_take(keys: dict[str, Any]) -> None:
+    found = jsonschema.Draft202012Validator(schema.schema(policy_table(pulse.CONTROLLERS)))
+    assert not found.is_valid({"match": {"name": "a"}, "control": {"pulse": keys}})
+    assert not found.is_valid({"match": {"name": "a"}, "control": {"quiet": {"min": {}}}})
+
+
+def test_the_schema_tells_defaults_as_they_are_written() -> None:
+    tables = schema.schema(policy_table(pulse.CONTROLLERS))["properties"]["control"]["properties"]
+    defaults = {name: key["default"] for name, key in tables["pulse"]["properties"].items() if "default" in key}
+    assert defaults == {
+        "cooldown": "1min",
+        "lease": "5min",
+        "target": 0.05,
+        "release": 0.02,
+        "every": "2s",
+        "room": "64M",
+        "beats": 3,
+        "loud": False,
+        "tone": "low",
+    }
+
+
 def test_the_schema_knows_every_directive() -> None:
     assert set(schema.schema(POLICY)["properties"]["limits"]["properties"]) == set(BY_NAME)
 
@@ -150,6 +206,34 @@ def test_the_schema_knows_every_directive() -> None:
 def test_the_references_tables_are_current() -> None:
     assert reference.updated(PAGE) == PAGE, "run: python -m governor.policy.reference docs/policies.md"
     assert all(f"| `{name}` |" in PAGE for name in BY_NAME)
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_every_controller_is_in_the_reference_the_manual_and_a_sample(name: str) -> None:
+    assert f"### `[control.{name}]`" in PAGE
+    assert name in MANUAL
+    assert any(name in sample(file).controls for file in SAMPLES)
+
+
+def test_a_controllers_section_says_its_directives_and_what_is_its_own() -> None:
+    sections = reference.controllers([Pulse, Quiet, Swap]).split("\n### ")
+    assert sections[0].split("\n")[:7] == [
+        "### `[control.pulse]`",
+        "",
+        "Beats. Its directives: `CPUQuota`, `MemoryHigh`, `IOReadBandwidthMax`.",
+        "",
+        "| Key | What it is | It takes | Default | For example |",
+        "|---|---|---|---|---|",
+        '| `target` | Aimed at | a ratio (a number or a percentage) of 0.01 to 0.5 | `0.05` | `target = "5%"` |',
+    ]
+    assert '| `tone` | How it sounds | "low" or "high" | `"low"` | `tone = "low"` |' in sections[0]
+    assert all(f"| `{name}` |" not in sections[0] for name in ("min", "max", "cooldown", "lease"))
+    assert sections[1] == "`[control.quiet]`\n\nMoves nothing. Its directives: none.\n"
+    *_, ceiling, lease, end = sections[2].split("\n")
+    assert ceiling == '| `max` | Ceiling | its directives | none | `max = { MemoryZSwapMax = "1M" }` |'
+    assert lease.startswith("| `lease` | How long a decision lasts")
+    assert lease.endswith('| a time span of 1s to 1d | `"9s"` | `lease = "5min"` |')
+    assert end == ""
 
 
 def blocks(language: str) -> list[str]:

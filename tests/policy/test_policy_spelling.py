@@ -166,7 +166,7 @@ NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_chara
 PATHS = st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3).map(
     lambda parts: "/" + "/".join(parts)
 )
-BLANK_PATHS = PATHS.map(lambda path: f'"{path.replace(chr(34), "")} x"')
+BLANK_PATHS = PATHS.map(lambda path: f'"{path.replace(chr(34), "q")} x"')
 SIZES = st.builds(lambda number, suffix: f"{number}{suffix}", st.integers(1, 9999), st.sampled_from("KMGT"))
 SHARES = st.decimals(min_value="0.01", max_value=100, places=2).map(lambda percent: f"{percent}%")
 SPANS = st.builds(
