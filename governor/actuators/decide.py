@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from governor.model.values import Value
 
 
+FEEDBACK = "control:"
+"""How the source of a setting begins that a controller asks for: it never takes up again what has yielded."""
+
+
 class Step(StrEnum):
     """What is done about one property."""
 
@@ -84,7 +88,8 @@ def _without_lease(view: View) -> Move:
 def _yielded(view: View, lease: Lease) -> Move:
     if view.want is None:
         return Move(step=Step.FORGET, lease=None)
-    if not view.new_invocation and view.want == lease.intended and _owner(view) == lease.owner:
+    asked_again = view.want == lease.intended and _owner(view) == lease.owner
+    if not view.new_invocation and (asked_again or _owner(view).startswith(FEEDBACK)):
         return Move(step=Step.KEEP, lease=lease)
     return _without_lease(view)
 

@@ -12,6 +12,7 @@ from governor.actuators import nested, sites
 from governor.actuators.apply import Circumstances, Result, Want
 from governor.actuators.writers import FileWriter, Site, UnitWriter
 from governor.kernel import limits
+from governor.model.directives import FREEZE
 from governor.model.errors import ActuationError, Gone
 from governor.model.lease import Hold
 from governor.model.tick import Change, Outcome
@@ -94,11 +95,11 @@ class Enforcer:
         now = self._caps_below(held)
         left = {} if circumstances.settling else nested.changed(held.nested, now, self._ledger.get(_main_target(held)))
         kept = {name: setting for name, setting in settings.items() if name not in left}
-        results = [*await self._apply_burst(held, kept, circumstances, only_down=True)]
+        results = [*await self._apply_beside(held, kept, circumstances, only_down=True)]
         wants, done = await self._apply_main(held, kept, circumstances)
         results += self._stand_aside(held, settings, left, now, done)
         raised = await self._apply_payload(held, wants, circumstances)
-        results += raised + await self._apply_burst(held, kept, circumstances, only_down=False)
+        results += raised + await self._apply_beside(held, kept, circumstances, only_down=False)
         self._note_caps(held, now, left, {result.property for result in raised})
         self._remember(held)
         return [*refused, *(_change(container, result) for result in results)]
@@ -189,6 +190,8 @@ class Enforcer:
         target = _main_target(held)
         entry = self._ledger.get(target)
         main = {name: setting for name, setting in settings.items() if name != sites.BURST}
+        if held.container.unit:
+            main.pop(FREEZE, None)
         wants = sites.canonical_wants(main, entry, self._host)
         burst = None if held.container.unit else self._burst(held, settings)
         if burst is not None:
@@ -257,12 +260,12 @@ class Enforcer:
     def _current_burst(self, held: Held) -> Value | None:
         return limits.read_limits(held.scope, self._host, (sites.BURST,)).get(sites.BURST)
 
-    async def _apply_burst(
+    async def _apply_beside(
         self, held: Held, settings: Mapping[str, Setting], circumstances: Circumstances, *, only_down: bool
     ) -> list[Result]:
-        """Apply cpu.max.burst beside a unit: before the quota where it shrinks, after it in any case.
+        """Apply what is written as a file beside a unit: before the quota where the burst shrinks, and after it.
 
-        Its file exists only once the unit has the cpu controller, which the first quota brings.
+        cpu.max.burst exists only once the unit has the cpu controller, which the first quota brings.
         """
         if not held.container.unit:
             return []
@@ -272,11 +275,15 @@ class Enforcer:
         shrinks = isinstance(goal, int) and isinstance(current, int) and goal < current
         if only_down and not shrinks:
             return []
-        if current is None:
-            asked = settings.get(sites.BURST)
-            return [_refused(sites.BURST, Want(value=asked.value, setting=asked), NO_BURST)] if asked else []
+        asked, wants = settings.get(sites.BURST), {} if want is None else {sites.BURST: want}
+        refused = []
+        if current is None and asked is not None:
+            refused = [_refused(sites.BURST, Want(value=asked.value, setting=asked), NO_BURST)]
+            wants = {}
+        if FREEZE in settings:
+            wants[FREEZE] = Want(value=settings[FREEZE].value, setting=settings[FREEZE])
         site = Site(self._burst_target(held), held.scope)
-        return await self._applier.apply(site, self._files, {sites.BURST: want} if want else {}, circumstances)
+        return [*refused, *await self._applier.apply(site, self._files, wants, circumstances)]
 
     @staticmethod
     def _burst_target(held: Held) -> Target:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from governor.kernel import attached, limits
-from governor.model.directives import BY_PROPERTY
+from governor.model.directives import BY_PROPERTY, FREEZE
 from governor.model.errors import Unsupported
 from governor.model.lease import TargetKind
 from governor.model.values import INFINITY
@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 IO_MAX = ("IOReadBandwidthMax", "IOWriteBandwidthMax", "IOReadIOPSMax", "IOWriteIOPSMax")
 """The four fields of one line in io.max: systemd writes all of them when one changes."""
+
+FILE_ONLY = ("CPUBurstUSec", FREEZE)
+"""What systemd has no property for: written as a file beside the unit."""
 
 _UNSET_DIFFERS = ("CPUWeight", "IOWeight", "StartupCPUWeight", "StartupIOWeight", "CPUQuotaPeriodUSec")
 """Properties whose "unset" reads as a plain number in the kernel, so that only the bus tells them apart."""
@@ -185,7 +188,8 @@ class UnitWriter:
         """
         held = limits.read_limits(site.cgroup, self._host)
         keep = {name: value for name, value in held.items() if name not in values and not _is_default(name, value)}
-        keep.pop("CPUBurstUSec", None)
+        for name in FILE_ONLY:
+            keep.pop(name, None)
         if keep.get("CPUQuotaPerSecUSec") is None and "CPUQuotaPerSecUSec" not in values:
             keep.pop("CPUQuotaPeriodUSec", None)
         return for_bus(keep, self._host)

@@ -54,14 +54,17 @@ def probe(root: Path = Path("/")) -> Iterator[Feature]:
     yield _io_weight(root)
 
 
-def _io_weight(root: Path) -> Feature:
+def io_weights_act(root: Path = Path("/")) -> bool:
     """Return whether IOWeight= has a scheduler that keeps it: bfq, or io.cost switched on for a device."""
     costed = "enable=1" in (_text(root / "sys/fs/cgroup/io.cost.qos") or "")
     schedulers = (_text(path) or "" for path in (root / "sys/block").glob("*/queue/scheduler"))
-    weighted = costed or any("[bfq]" in scheduler for scheduler in schedulers)
+    return costed or any("[bfq]" in scheduler for scheduler in schedulers)
+
+
+def _io_weight(root: Path) -> Feature:
     return Feature(
         "io-weight",
-        weighted,
+        io_weights_act(root),
         "IOWeight= is kept; without it use bandwidth, or switch on io.cost (io.cost.qos: enable=1) or bfq",
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from governor.kernel.blockdev import whole_disk
 from governor.kernel.cgroup import CgroupRoot
+from governor.kernel.features import io_weights_act
 from governor.model.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Host:
     """What 100 % of TasksMax means to systemd: the smaller of kernel.pid_max and kernel.threads-max."""
     bfq_only: bool = False
     """Whether io.bfq.weight is the only weight file: its 1 to 1000 cannot tell all of 1 to 10000 apart."""
+    io_weights_act: bool = True
+    """Whether any disk heeds IO weights: bfq, or io.cost switched on."""
     block_device: Callable[[str], str] = field(default=whole_disk, compare=False)
     """Path → "major:minor" of the whole disk. Raises ActuationError."""
 
@@ -44,6 +47,7 @@ class Host:
                 memory_nodes=_memory_nodes(sys / "devices/system/node/possible"),
                 tasks_max=min(int((proc / "sys/kernel" / name).read_text()) for name in ("pid_max", "threads-max")),
                 bfq_only=_bfq_only(f"{sys_root}/fs/cgroup"),
+                io_weights_act=io_weights_act(sys.parent),
                 block_device=partial(whole_disk, proc_root=proc_root, sys_root=sys_root),
             )
         except (OSError, ValueError) as error:

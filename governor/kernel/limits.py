@@ -24,6 +24,7 @@ from governor.kernel.canonical import (
     writable,
 )
 from governor.kernel.host import Host, format_list, parse_list
+from governor.model.directives import FREEZE
 from governor.model.errors import Unsupported
 from governor.model.values import CPU_WEIGHT_IDLE, INFINITY
 
@@ -67,6 +68,7 @@ FILES: Mapping[str, str] = {
     "IOReadIOPSMax": "io.max",
     "IOWriteIOPSMax": "io.max",
     "IODeviceLatencyTargetUSec": "io.latency",
+    FREEZE: "cgroup.freeze",
 }
 """Property → the file that holds it. Properties that are not here have no file: BPF, systemd-oomd, Startup*."""
 
@@ -127,7 +129,8 @@ def format_write(
     if property_name == "IOWeight":
         assert isinstance(value, int)
         return [(BFQ_FILE, str(bfq_weight(value))) if bfq else ("io.weight", f"default {value}")]
-    return [(FILES[property_name], "max" if value == INFINITY else str(value))]
+    text = "max" if value == INFINITY else str(int(value) if isinstance(value, bool) else value)
+    return [(FILES[property_name], text)]
 
 
 def _read(cgroup: Cgroup, name: str, texts: dict[str, str | None]) -> Value | None:
@@ -158,6 +161,8 @@ def _parse(name: str, text: str) -> Value | None:
         return period if name == PERIOD else quota_per_sec(quota, period)
     if file in ("cpuset.cpus", "cpuset.mems"):
         return parse_list(text)
+    if file == "cgroup.freeze":
+        return bool(int(text))
     if file == "io.weight":
         return _parse_io_weight(name, text)
     if file in ("io.max", "io.latency"):

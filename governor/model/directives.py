@@ -99,8 +99,13 @@ _TABLE = (
     _same("ManagedOOMMemoryPressureLimit", "u", _K.PERMYRIAD, "oomd", "Pressure at which systemd-oomd kills"),
 )
 
+FREEZE = "Freeze"
+"""The kernel's cgroup.freeze, which only feedback sets: a lease like every other, so that nothing stays frozen."""
+
+_FREEZE = _same(FREEZE, "b", _K.BOOLEAN, "core", "Whether the processes are stopped where they are")
+
 BY_NAME = {directive.name: directive for directive in _TABLE}
 """Every directive by its name in TOML."""
 
-BY_PROPERTY = {directive.property: directive for directive in _TABLE}
-"""Every directive by its D-Bus property."""
+BY_PROPERTY = {directive.property: directive for directive in (*_TABLE, _FREEZE)}
+"""Every directive by its D-Bus property, and what has none but is leased all the same."""

@@ -48,6 +48,7 @@ VALUES: dict[Kind, st.SearchStrategy[Value]] = {
     Kind.DEVICE_BYTES: devices,
     Kind.DEVICE_COUNT: devices,
     Kind.DEVICE_TIMESPAN: devices,
+    Kind.BOOLEAN: st.booleans(),
 }
 filed = st.sampled_from(sorted(limits.FILES))
 
@@ -272,4 +273,6 @@ def test_a_real_cgroup_without_controllers_has_no_limits(live_cgroup: Path) -> N
     with CgroupRoot(str(live_cgroup.parent)).open(f"/{live_cgroup.name}") as cgroup:
         enabled = (live_cgroup / "cgroup.controllers").read_text().split()
         found = read_limits(cgroup, HOST)
-    assert {BY_PROPERTY[name].controller for name in found} <= set(enabled)
+    # the freezer is the kernel's core: every cgroup but the root has it
+    assert {BY_PROPERTY[name].controller for name in found} <= {"core", *enabled}
+    assert found["Freeze"] is False
