@@ -30,7 +30,7 @@ def check(arguments: Namespace) -> int:
     problems: list[Problem] = []
     for path in map(Path, arguments.paths):
         try:
-            files += _files(path)
+            files += policy_files(path)
         except PolicyError as error:
             problems += error.problems
     for file in files:
@@ -45,7 +45,7 @@ def check_file(path: Path) -> tuple[Problem, ...]:
     Files in the daemon's own directories are read as the daemon reads them: they must belong to root, too.
     """
     try:
-        text = read_text(path, _ROOT_UID) if _is_installed(path) else _draft(path)
+        text = read_text(path, _ROOT_UID) if _is_installed(path) else draft(path)
         if text is None:
             return ()
         if path.name == SETTINGS_NAME:
@@ -57,7 +57,7 @@ def check_file(path: Path) -> tuple[Problem, ...]:
     return ()
 
 
-def _files(path: Path) -> Iterator[Path]:
+def policy_files(path: Path) -> Iterator[Path]:
     """Yield the files that `path` means: itself, or every *.toml of a directory in the daemon's order."""
     if not path.is_dir():
         yield path
@@ -72,7 +72,7 @@ def _is_installed(path: Path) -> bool:
     return path.absolute().parent in Directories().watched()
 
 
-def _draft(path: Path) -> str:
+def draft(path: Path) -> str:
     """Return the text of a file that belongs to whom it may. Raises PolicyError where it cannot be read as text."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):

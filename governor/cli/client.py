@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from governor.bus.connection import Bus
 from governor.bus.library import Variant
+from governor.bus.rules import Rule
 from governor.model.errors import ActuationError, Gone, Unsupported
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ PATH: Final = "/org/governor1"
 MANAGER: Final = "org.governor1.Manager"
 CONTAINER: Final = "org.governor1.Container"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+_OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 _PASSWORD_TIMEOUT_SEC: Final = 120.0
 """polkit may ask the user for a password, and users think."""
 _MAX_CANDIDATES: Final = 10
@@ -58,6 +60,16 @@ class Client:
         answer = await self._bus.call(NAME, path, _PROPERTIES, "GetAll", "s", [interface])
         properties: dict[str, Any] = unwrapped(answer[0])
         return properties
+
+    async def objects(self) -> dict[str, dict[str, Any]]:
+        """Return the properties of every container, by object path, variants unwrapped."""
+        answer = await self._bus.call(NAME, PATH, _OBJECT_MANAGER, "GetManagedObjects")
+        return {path: unwrapped(interfaces.get(CONTAINER, {})) for path, interfaces in answer[0].items()}
+
+    async def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever the daemon tells that anything is not as it was."""
+        await self._bus.listen(Rule(sender=NAME, path_namespace=PATH), lambda _signal: callback())
+        self._bus.on_restored(callback)
 
     async def containers(self) -> list[Row]:
         """Return all containers that the daemon sees, by name."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _NAMES: Final = "governorctl list --quiet 2>/dev/null | grep -Ex '[A-Za-z0-9_][A-Za-z0-9_.:@-]*'"
 """Shell code that prints the names of containers that are safe on a command line."""
 
+_FILES: Final = frozenset({"paths", "recording"})
+"""Arguments for which names of files are offered."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Command:
@@ -61,7 +64,7 @@ def _described(name: str, parser: argparse.ArgumentParser) -> _Command:
     if "assignments" in positionals:
         words += [f"{directive}=" for directive in BY_NAME]
     summary = (parser.description or "").splitlines()[0]
-    return _Command(name, summary, tuple(words), "container" in positionals, "paths" in positionals)
+    return _Command(name, summary, tuple(words), "container" in positionals, not _FILES.isdisjoint(positionals))
 
 
 def _cases(commands: Iterable[_Command]) -> Iterator[str]:

@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"governorctl {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_reading, _changing, _policies, _host, _running):
+    for add in (_reading, _changing, _policies, _feedback, _host, _running):
         add(commands)
     return parser
 
@@ -111,7 +111,61 @@ def _policies(commands: Commands) -> None:
     )
 
 
+def _feedback(commands: Commands) -> None:
+    top = _command(
+        commands,
+        "top",
+        "top:top",
+        "show what the containers use, live",
+        "Show what each container uses, how much it waits, and its limits with who set them.\n"
+        "On the screen: q quits; c m i p t n sort by CPU, memory, IO, pressure, throttling, name; r turns it around.",
+    )
+    top.add_argument("--interval", metavar="TIME", default="1s", help="time between two looks; default: 1s")
+    top.add_argument("--sort", choices=["cpu", "memory", "io", "pressure", "throttled", "name"], default="cpu")
+    top.add_argument("--once", action="store_true", help="print one table and end")
+    record = _command(
+        commands,
+        "record",
+        "record:record",
+        "record what the containers do, for `simulate`",
+        "Record every signal of the containers, and their limits, until Ctrl-C is pressed or --for is over.\n\n"
+        "example: governorctl record monday.rec --for 10min",
+    )
+    record.add_argument("recording", metavar="FILE", help="what is there is replaced")
+    record.add_argument("--interval", metavar="TIME", default="1s", help="time between two looks; default: 1s")
+    record.add_argument("--for", dest="duration", metavar="TIME", default="", help="how long; default: until Ctrl-C")
+    record.add_argument(
+        "--container",
+        action="append",
+        dest="containers",
+        default=[],
+        metavar="C",
+        help="only this one; may be repeated",
+    )
+    _simulate(commands)
+
+
+def _simulate(commands: Commands) -> None:
+    simulate = _command(
+        commands,
+        "simulate",
+        "simulate:simulate",
+        "tell what policies would have done to what was recorded",
+        "Step the controllers of policies over a recording and print each decision that they would have made.\n"
+        "What was recorded does not change by it, so nothing is judged and nothing is undone.\n\n"
+        "example: governorctl simulate --policy 50-web.toml monday.rec --plot monday.svg",
+    )
+    simulate.add_argument("recording", metavar="RECORDING", help="what `record` has written")
+    simulate.add_argument(
+        "--policy", action="append", default=[], metavar="FILE", help="a policy's file; may be repeated"
+    )
+    simulate.add_argument("--policies", metavar="DIR", help="every *.toml of a directory")
+    simulate.add_argument("--container", default="", metavar="C", help="report this one only")
+    simulate.add_argument("--plot", default="", metavar="FILE", help="draw it, as .svg, .png or .pdf (with matplotlib)")
+
+
 def _host(commands: Commands) -> None:
+    _command(commands, "signals", "signals:signals", "list what can be measured, with units and meaning")
     _command(commands, "doctor", "doctor:doctor", "tell which features this host offers and what lacks turn off")
     completion = _command(commands, "completion", "completion:completion", "print the completion script for a shell")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to be completed in")

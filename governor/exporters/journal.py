@@ -11,8 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
 from governor.exporters import messages, native
+from governor.model.control import Notify
 from governor.model.directives import BY_PROPERTY
 from governor.model.errors import Gone, Unsupported
+from governor.model.policy import Mode
+from governor.model.step import StepKind
 from governor.model.text import NAME_LIMIT, printable
 from governor.model.tick import Outcome
 from governor.policy.spelling import spell_line
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from governor.exporters.messages import Message, Priority
     from governor.model.container import Container
+    from governor.model.step import Step
     from governor.model.tick import Change, Tick
     from governor.model.values import Value
 
@@ -68,6 +72,9 @@ class Journal:
             if self._is_news(change):
                 message = messages.OF_OUTCOME[change.outcome]
                 self._write(message, message.priority, sentence(change), dict(change_fields(change)))
+        for container, step in tick.steps:
+            message = messages.FEEDBACK_NOTICE if isinstance(step.act, Notify) else messages.OF_STEP[step.kind]
+            self._write(message, message.priority, step_sentence(container, step), dict(step_fields(container, step)))
         if tick.changes:
             self._forget(tick)
 
@@ -138,14 +145,46 @@ def display_name(container: Container) -> str:
     return printable(container.name or container.id[:12] or container.cgroup, NAME_LIMIT)
 
 
-def change_fields(change: Change) -> Iterator[tuple[str, str]]:
-    """Yield the journal fields of `change`: systemd's object field and ours; what is empty is left out."""
-    container = change.container
+def step_sentence(container: Container, step: Step) -> str:
+    """Return what feedback did in words on one line: `web-1: cpu-throttle: CPUQuota 75% (throttled in 42% …)`."""
+    limits = ", ".join(f"{_directive(name)} {_given(name, value)}" for name, value in step.limits.items())
+    observed = " (observe: not written)" if step.mode is Mode.OBSERVE and step.kind is StepKind.DECIDED else ""
+    head = f"{display_name(container)}: {step.controller}: {step.kind}"
+    return printable(": ".join(part for part in (head, limits, step.reason) if part) + observed, MESSAGE_LIMIT)
+
+
+def step_fields(container: Container, step: Step) -> Iterator[tuple[str, str]]:
+    """Yield the journal fields of one step of feedback; what is empty is left out."""
     fields = {
+        **_container_fields(container),
+        "GOVERNOR_CONTROLLER": step.controller,
+        "GOVERNOR_STEP": step.kind.value,
+        "GOVERNOR_PROPERTY": " ".join(step.limits),
+        "GOVERNOR_NEW": ", ".join(_given(name, value) for name, value in step.limits.items()),
+        "GOVERNOR_MODE": step.mode.value if step.mode is not None else "",
+        "GOVERNOR_POLICY": step.source.removeprefix("policy:"),
+        "GOVERNOR_REASON": step.reason,
+    }
+    return ((name, printable(value, FIELD_LIMIT)) for name, value in fields.items() if value)
+
+
+def _given(name: str, value: Value | None) -> str:
+    return "given back" if value is None else _spelled(name, value)
+
+
+def _container_fields(container: Container) -> dict[str, str]:
+    return {
         "OBJECT_SYSTEMD_UNIT" if container.user is None else "OBJECT_SYSTEMD_USER_UNIT": container.unit,
         "GOVERNOR_CONTAINER": container.name or container.id,
         "GOVERNOR_CONTAINER_KEY": container.key,
         "GOVERNOR_CGROUP": container.cgroup,
+    }
+
+
+def change_fields(change: Change) -> Iterator[tuple[str, str]]:
+    """Yield the journal fields of `change`: systemd's object field and ours; what is empty is left out."""
+    fields = {
+        **_container_fields(change.container),
         "GOVERNOR_PROPERTY": change.property,
         "GOVERNOR_OLD": _spelled(change.property, change.old),
         "GOVERNOR_NEW": _spelled(change.property, change.new),

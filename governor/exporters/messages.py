@@ -11,6 +11,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from governor.model.step import StepKind
 from governor.model.tick import Outcome
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ CLIENT_CHANGED: Final = Message("7cc6cfa1bb604d82912e06d0713ec1ff", Priority.NOT
 BUS_LOST: Final = Message("e458774d3e1e4fe3ad0b7a17eadc4f26", Priority.ERROR)
 PART_FAILED: Final = Message("b822eb9ebb774de882a8224e292c3e9e", Priority.ERROR)
 MESSAGES_LOST: Final = Message("995622f0521a4c3d8c06cf01833e261f", Priority.WARNING)
+FEEDBACK_DECIDED: Final = Message("e5967268fc7342ada657d92e3c0a909b", Priority.INFO)
+FEEDBACK_RECOMMENDED: Final = Message("81d309bd49fa4e42a9618781a4f5705e", Priority.INFO)
+FEEDBACK_HELPED: Final = Message("72fff315de4a449f8b96dbd263284a31", Priority.INFO)
+FEEDBACK_UNDONE: Final = Message("83d066ac4db146f7897f3b66c58abb37", Priority.WARNING)
+FEEDBACK_EXPIRED: Final = Message("616cfea61b4e4e3a928d3a1e07398a1e", Priority.INFO)
+FEEDBACK_BUDGET: Final = Message("aede952b65df4781b4a64d4a127a86fb", Priority.NOTICE)
+FEEDBACK_FAILED: Final = Message("11520f5b30d4477d90296ff9f15264c0", Priority.ERROR)
+FEEDBACK_RELEASED: Final = Message("6f155822aac3471981119a1c4d0a9548", Priority.WARNING)
+FEEDBACK_DONE: Final = Message("ba0414e6baa142829f14095bc448216f", Priority.WARNING)
+FEEDBACK_NOTICE: Final = Message("a38c16452169433b9cea64476cd31a79", Priority.WARNING)
 
 MESSAGES: Mapping[str, Message] = MappingProxyType(
     {name: value for name, value in sorted(globals().items()) if isinstance(value, Message)}
@@ -75,3 +86,18 @@ OF_OUTCOME: Mapping[Outcome, Message] = MappingProxyType(
     }
 )
 """How each outcome of a change is reported."""
+
+OF_STEP: Mapping[StepKind, Message] = MappingProxyType(
+    {
+        StepKind.DECIDED: FEEDBACK_DECIDED,
+        StepKind.RECOMMENDED: FEEDBACK_RECOMMENDED,
+        StepKind.HELPED: FEEDBACK_HELPED,
+        StepKind.UNDONE: FEEDBACK_UNDONE,
+        StepKind.EXPIRED: FEEDBACK_EXPIRED,
+        StepKind.BUDGET: FEEDBACK_BUDGET,
+        StepKind.FAILED: FEEDBACK_FAILED,
+        StepKind.RELEASED: FEEDBACK_RELEASED,
+        StepKind.DONE: FEEDBACK_DONE,
+    }
+)
+"""How each step of feedback is reported."""

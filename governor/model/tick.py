@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from governor.model.container import Container
+    from governor.model.step import Step
     from governor.model.values import Value
 
 
@@ -54,6 +55,8 @@ class Tick:
     added: tuple[Container, ...] = ()
     removed: tuple[Container, ...] = ()
     changes: tuple[Change, ...] = ()
+    steps: tuple[tuple[Container, Step], ...] = ()
+    """What feedback did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

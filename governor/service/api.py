@@ -26,6 +26,8 @@ from governor.service import interfaces, requests, views
 from governor.service.broadcast import Broadcaster
 from governor.service.interfaces import CONTAINER, CONTAINER_ROOT, MANAGER, OBJECT_MANAGER, ROOT_PATH, Interface
 from governor.service.polkit import Action, Polkit
+from governor.service.recorded_container import NotARecording
+from governor.service.replay import simulate_remotely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,6 +52,7 @@ class Api:
         self._core = core
         self._examiner = examiner
         self._examining = asyncio.Lock()
+        self._simulating = asyncio.Lock()
         self._polkit = Polkit(bus)
         self._broadcaster: Broadcaster | None = None
         self._methods: dict[tuple[str, str], Callable[[Call], Awaitable[Answer]]] = {
@@ -62,6 +65,7 @@ class Api:
             (MANAGER.name, "Release"): self._release,
             (MANAGER.name, "SetMode"): self._set_mode,
             (MANAGER.name, "Doctor"): self._doctor,
+            (MANAGER.name, "Simulate"): self._simulate,
             (OBJECT_MANAGER.name, "GetManagedObjects"): self._get_managed_objects,
             (interfaces.INTROSPECTABLE.name, "Introspect"): self._introspect,
             (interfaces.PEER.name, "Ping"): self._ping,
@@ -207,6 +211,21 @@ class Api:
             features = await self._examiner.examine()
         rows = [[views.text(one.name), one.available, views.text(one.meaning)] for one in features]
         return Reply("a(sbs)", [rows])
+
+    async def _simulate(self, call: Call) -> Answer:
+        """Replay in a worker, one at a time: it costs the daemon's time, so it needs the leave to read details."""
+        if not await self._may_read_details(call, interactive=call.interactive):
+            return requests.denied(Action.READ_DETAILS)
+        policy, recording = call.body
+        async with self._simulating:
+            try:
+                rows, missing = await asyncio.to_thread(simulate_remotely, policy, bytes(recording))
+            except PolicyError as error:
+                return requests.failure_of(error, requests.POLICY_INVALID)
+            except NotARecording as error:
+                return Failure(INVALID_ARGS, requests.clipped(str(error)))
+        shown = [[time_usec, *(views.text(word) for word in words)] for time_usec, *words in rows]
+        return Reply("a(tssss)s", [shown, missing])
 
     # -- changes
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from governor.bus.library import Variant
+from governor.model.control import Notify
+from governor.model.policy import Mode
 from governor.model.tick import Outcome
 from governor.service.interfaces import CONTAINER, MANAGER, OBJECT_MANAGER, PROPERTIES, ROOT_PATH
 from governor.service.views import container_path, limits, text
@@ -42,6 +44,7 @@ class Broadcaster:
             self._added(container)
         self._described(tick.containers)
         self._limits_changed(tick)
+        self._kill_notices(tick)
         self._policies_changed(tick.containers)
         self.manager_changed()
 
@@ -95,6 +98,12 @@ class Broadcaster:
             path, now = container_path(container), limits(self._core.limits_of(container))
             self._emit(ROOT_PATH, MANAGER.name, "LimitsChanged", "oa{sv}", path, now)
             self._properties(path, CONTAINER.name, {"Limits": Variant("a{sv}", now)}, ["Originals"])
+
+    def _kill_notices(self, tick: Tick) -> None:
+        for container, step in tick.steps:
+            if isinstance(step.act, Notify) and step.mode is Mode.ENFORCE:
+                body = (text(container.id), container_path(container), step.act.grace_usec)
+                self._emit(ROOT_PATH, MANAGER.name, "KillNotice", "sot", *body)
 
     def _policies_changed(self, containers: Iterable[Container]) -> None:
         policies = self._core.policies()

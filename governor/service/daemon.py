@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from governor.actuators.devices import Devices
@@ -22,7 +23,10 @@ from governor.service import dead_man
 from governor.service.api import Api
 from governor.service.discovery import Discovery
 from governor.service.doctor import Doctor
+from governor.service.feedback import FAST_INTERVAL_SEC
+from governor.service.feedback_parts import feedback
 from governor.service.governor import Governor
+from governor.service.learned import Learned
 from governor.service.neighbours import Neighbours
 from governor.service.notify import Notifier
 from governor.service.orphans import Orphans
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEIGHBOURS_EVERY_SEC = 60.0
+LEAST_PAUSE_SEC = 0.1
 
 
 class Daemon:
@@ -81,6 +86,10 @@ class Daemon:
         self._api = Api(parts.bus, self._governor, self._doctor)
         self._governor.subscribe(journal.publish)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._nudge = asyncio.Event()
+        self._failed = ""
+        self._learned = Learned(paths.learned)
+        self._feedback = feedback(parts, self._learned, wants, self._enforcer, self._governor, journal, self._nudge.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Come up, work until `stop` is set, and leave everything to what comes after (ExecStopPost=)."""
@@ -92,6 +101,7 @@ class Daemon:
             self._notifier.stopping()
             watch.close()
             await self._discovery.close()
+            await self._feedback.close()
             await self._governor.close()
             for task in self._tasks:
                 task.cancel()
@@ -103,6 +113,7 @@ class Daemon:
 
     async def _come_up(self) -> None:
         systemd = self._parts.systemd
+        await asyncio.to_thread(self._learned.load)
         await self._tell_neighbours()
         await systemd.subscribe(
             unit_new=lambda unit, _path: self._discovery.unit_seen(unit, settled=False),
@@ -123,12 +134,15 @@ class Daemon:
         self._notifier.ready(self._status())
 
     async def _work(self, stop: asyncio.Event) -> None:
+        self._spawn(self._nudge_on(stop))
         interval_sec = self._wants.settings.interval_usec / 1e6
         due = time.monotonic()
+        self._spawn(self._run_fast())
         scan_due = due + self._wants.settings.resync_usec / 1e6
         neighbours_due = due + NEIGHBOURS_EVERY_SEC
         while not stop.is_set():
             await self._governor.tick()
+            await self._own_turn(self._feedback.tick(self._wants.settings.interval_usec))
             self._notifier.alive()
             now = time.monotonic()
             if now >= scan_due:
@@ -138,10 +152,36 @@ class Daemon:
                 neighbours_due = now + NEIGHBOURS_EVERY_SEC
                 self._spawn(self._tell_neighbours())
             due = max(due + interval_sec, now)
-            try:
-                await asyncio.wait_for(stop.wait(), max(due - now, 0.01))
-            except TimeoutError:
-                continue
+            await self._pause(due - now)
+
+    async def _run_fast(self) -> None:
+        while True:
+            await asyncio.sleep(FAST_INTERVAL_SEC)
+            await self._own_turn(self._feedback.fast_tick())
+
+    async def _own_turn(self, work: Coroutine[None, None, None]) -> None:
+        """Let a part that fails lose its own turn and nothing else; the same failure is told once."""
+        try:
+            await work
+        except Exception as error:  # limits, watchdog and API must go on whatever feedback does
+            if repr(error) != self._failed:
+                self._failed = repr(error)
+                self._journal.log(messages.PART_FAILED, f"feedback failed and goes on: {error!r}")
+                log.debug("feedback failed", exc_info=error)
+
+    async def _nudge_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._nudge.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until the next tick is due, or until something calls for it early; never less than a tenth of a second.
+
+        What wakes may come in floods (memory.events of a container at its limit): the pause bounds what that costs.
+        """
+        await asyncio.sleep(min(seconds, LEAST_PAUSE_SEC))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nudge.wait(), max(seconds - LEAST_PAUSE_SEC, 0.01))
+        self._nudge.clear()
 
     def _relevant(self, path: str) -> bool:
         return names_unit(self._wants.policies, path.rpartition("/")[2])

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from governor.service.explain import explanation
 from governor.service.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from governor.actuators.enforce import Enforcer
     from governor.actuators.observe import Observer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from governor.model.errors import Problem
     from governor.model.lease import Lease
     from governor.model.policy import Policy
+    from governor.model.step import Step
     from governor.model.values import Value
     from governor.policy.load import PolicySet
     from governor.service.neighbours import Neighbours
@@ -70,6 +72,10 @@ class Governor:
         self.on_settled: Callable[[int], None] | None = None
         """Told the inode of a container whose payload has begun to run."""
         self.on_conflict: Callable[[Container, tuple[Problem, ...]], None] | None = None
+        self.on_known: Callable[[Container], None] | None = None
+        """Told of a container that was found or became better known, before it is looked at. May raise Gone."""
+        self.feedback_of: Callable[[Container], Iterable[Explanation]] = lambda _container: ()
+        """What feedback has to say in `explain`."""
         self.features_found: tuple[str, ...] = ()
 
     # -- what discovery tells
@@ -87,7 +93,14 @@ class Governor:
             self._wants.adopt(after, self._enforcer.leases_of(after))
             self._publish(added=(after,))
         self._wants.update(after)
+        if self.on_known is not None:
+            with suppress(Gone):
+                self.on_known(after)
         self.look_at(after)
+
+    def tell(self, steps: tuple[tuple[Container, Step], ...]) -> None:
+        """Tell the subscribers what feedback did."""
+        self._publish(steps=steps)
 
     def look_at(self, container: Container) -> None:
         """Reconcile `container` soon; a round that is under way is followed by another."""
@@ -252,6 +265,7 @@ class Governor:
         added: tuple[Container, ...] = (),
         removed: tuple[Container, ...] = (),
         changes: tuple[Change, ...] = (),
+        steps: tuple[tuple[Container, Step], ...] = (),
     ) -> None:
         tick = Tick(
             started_usec=time.monotonic_ns() // 1000,
@@ -260,6 +274,7 @@ class Governor:
             added=added,
             removed=removed,
             changes=changes,
+            steps=steps,
         )
         for subscriber in self._subscribers:
             subscriber(tick)
@@ -297,8 +312,11 @@ class Governor:
         record = self._records.get(container.inode)
         last = record.last if record else {}
         return [
-            explanation(name, settings.get(name), leases.get(name), last.get(name))
-            for name in sorted({*settings, *leases})
+            *(
+                explanation(name, settings.get(name), leases.get(name), last.get(name))
+                for name in sorted({*settings, *leases})
+            ),
+            *self.feedback_of(container),
         ]
 
     def protected(self, container: Container) -> str | None:

@@ -89,11 +89,15 @@ MANAGER = Interface(
         Method("Release", (Arg("container", "s"),)),
         Method("SetMode", (Arg("mode", "s"),)),
         Method("Doctor", (), (Arg("features", "a(sbs)"),)),
+        Method(
+            "Simulate", (Arg("policy", "s"), Arg("recording", "ay")), (Arg("steps", "a(tssss)"), Arg("missing", "s"))
+        ),
     ),
     (
         SignalSpec("ContainerAdded", (Arg("id", "s"), Arg("path", "o"))),
         SignalSpec("ContainerRemoved", (Arg("id", "s"), Arg("path", "o"))),
         SignalSpec("LimitsChanged", (Arg("path", "o"), Arg("limits", "a{sv}"))),
+        SignalSpec("KillNotice", (Arg("id", "s"), Arg("path", "o"), Arg("grace_usec", "t"))),
     ),
     (
         Property("Version", "s", "const"),

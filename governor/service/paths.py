@@ -41,3 +41,8 @@ class Paths:
     def last_good(self) -> Path:
         """The last set of policies that was in force."""
         return self.state / "last-good.json"
+
+    @property
+    def learned(self) -> Path:
+        """What controllers have learned of workloads."""
+        return self.state / "learned.json"

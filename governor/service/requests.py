@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from governor.bus.codec import decode
 from governor.bus.messages import ACCESS_DENIED, FAILED, INVALID_ARGS, Failure
-from governor.model.directives import BY_NAME, BY_PROPERTY
+from governor.model.directives import BY_NAME, BY_PROPERTY, FREEZE
 from governor.model.errors import ActuationError, Gone, PolicyError, Unsupported
 from governor.model.policy import Mode
 from governor.policy.words import suggestion
@@ -69,7 +69,7 @@ def limits_from(pairs: Sequence[Sequence[Any]]) -> dict[str, Value] | Failure:
     for name, variant in pairs:
         if name in values:
             return Failure(BAD_PROPERTY, f"{name} is given twice")
-        if name not in BY_PROPERTY:
+        if name not in BY_PROPERTY or name == FREEZE:
             return Failure(BAD_PROPERTY, _unknown_property(text(name)[:80]))
         try:
             values[name] = decode(name, variant)

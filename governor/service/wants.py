@@ -1,4 +1,4 @@
-"""What each container shall hold: policies merged, then what was set by hand on top, minus what has expired."""
+"""What each container shall hold: policies merged, feedback over them, what was set by hand on top, while it lasts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from governor.model.container import Container
+    from governor.model.control import Control
     from governor.model.errors import Problem
     from governor.model.lease import Lease, Target
     from governor.model.policy import Policy
@@ -26,6 +27,7 @@ class Wanted:
     settings: Mapping[str, Setting] = field(default_factory=dict)
     policies: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    controls: Mapping[str, Control] = field(default_factory=dict)
 
 
 class Wants:
@@ -37,6 +39,7 @@ class Wants:
         self._mode = mode
         self._merged: dict[int, Wanted] = {}
         self._by_hand: dict[str, dict[str, Setting]] = {}
+        self._feedback: dict[int, Mapping[str, Setting]] = {}
         self.users: dict[int, str] = {}
         """Names of the uids beneath whose managers containers were found, for match.user."""
 
@@ -57,20 +60,44 @@ class Wants:
     def update(self, container: Container) -> Wanted:
         """Merge anew for `container` and return what it shall hold now."""
         before = self._merged.get(container.inode, Wanted())
-        merged = merge(self.policies, container, host_mode=self.mode, previous=before.settings, users=self.users)
-        settings = before.settings if merged.problems else merged.settings
-        wanted = Wanted(settings, merged.policies, merged.problems)
+        merged = merge(
+            self.policies,
+            container,
+            host_mode=self.mode,
+            previous=before.settings,
+            previous_controls=before.controls,
+            users=self.users,
+        )
+        wanted = Wanted(merged.settings, merged.policies, merged.problems, merged.controls)
         self._merged[container.inode] = wanted
         return wanted
 
     def of(self, container: Container) -> Wanted:
-        """Return what `container` shall hold: its policies' settings beneath what was set by hand."""
-        wanted = self._merged.get(container.inode) or self.update(container)
+        """Return what `container` shall hold: policies' settings, beneath feedback, beneath what was set by hand."""
+        wanted = self.policed(container)
+        feedback = self._feedback.get(container.inode)
+        if feedback and self.mode is Mode.ENFORCE:
+            wanted = replace(wanted, settings={**wanted.settings, **feedback})
         by_hand = self._live(container.key)
         if not by_hand:
             return wanted
         settings = {**wanted.settings, **{name: self._over(wanted, name, setting) for name, setting in by_hand.items()}}
         return replace(wanted, settings=settings)
+
+    def policed(self, container: Container) -> Wanted:
+        """Return what the policies alone say of `container`."""
+        return self._merged.get(container.inode) or self.update(container)
+
+    def unfed(self, container: Container) -> Mapping[str, Setting]:
+        """Return the settings of `container` as they would be without any feedback."""
+        return {**self.policed(container).settings, **self._live(container.key)}
+
+    def feed(self, inode: int, settings: Mapping[str, Setting]) -> None:
+        """Lay what feedback asks for over the policies' settings of one container; nothing takes it away."""
+        if settings:
+            self._feedback[inode] = settings
+        else:
+            self._feedback.pop(inode, None)
 
     def set_by_hand(self, container: Container, settings: Mapping[str, Setting]) -> None:
         """Put `settings` on top for `container`."""
@@ -87,6 +114,7 @@ class Wants:
     def forget(self, container: Container) -> None:
         """Drop all that is known of a container that ended."""
         self._merged.pop(container.inode, None)
+        self._feedback.pop(container.inode, None)
         self._by_hand.pop(container.key, None)
 
     def adopt(self, container: Container, leases: Iterable[tuple[Target, Mapping[str, Lease]]]) -> None:

@@ -363,6 +363,7 @@ def _junk(signature: str) -> list[Any]:
         "ss": ["x", "y"],
         "ssv": ["x", "y", Variant("s", "z")],
         "sa(sv)t": ["x", [], 0],
+        "say": ["x", b""],
     }
     return junk[signature]
 

@@ -1,0 +1,256 @@
+"""Feedback on real containers: each action is provoked for real, seen in the kernel, told, and taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.vm.governed import Container, Governed
+
+TOOLS = Path(__file__).parent / "tools"
+HOST_TOOLS = ("-v", "/usr:/usr:ro", "-v", "/usr/lib:/lib:ro", "-v", "/usr/lib64:/lib64:ro", "-v", "/srv:/srv")
+"""The guest's own fio and stress-ng in a container that has only busybox."""
+
+BUSY = "sh -c 'while :; do :; done'"
+
+
+def steps(governed: Governed, *matches: str) -> list[dict[str, Any]]:
+    """Return what the journal has of feedback."""
+    return [entry for entry in governed.journal(*matches) if "GOVERNOR_STEP" in entry]
+
+
+def wait_step(governed: Governed, controller: str, kind: str, timeout: float = 60.0) -> str:
+    """Wait until the journal has such a step and return what it says."""
+    return governed.guest.wait_until(
+        "journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor "
+        f"GOVERNOR_CONTROLLER={controller} GOVERNOR_STEP={kind} | grep .",
+        timeout,
+    )
+
+
+def quota(governed: Governed, container: Container) -> float:
+    """Return the quota in force, in CPUs."""
+    amount, period = governed.value(container, "cpu.max").split()
+    return float("inf") if amount == "max" else int(amount) / int(period)
+
+
+THROTTLE = """
+[match]
+name = "busy"
+[limits]
+CPUQuota = "{quota}%"
+[control.cpu-throttle]
+target = 0.05
+min = {{ CPUQuota = "10%" }}
+max = {{ CPUQuota = "90%" }}
+"""
+
+
+def test_a_throttled_container_gets_more_and_all_is_taken_back(governed: Governed) -> None:
+    container = governed.docker("busy", "--cpus", "0.7", command=BUSY)
+    governed.policy("50-busy", THROTTLE.format(quota=20))
+    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 60 ]", 90)
+    said = wait_step(governed, "cpu-throttle", "decided")
+    assert "throttled" in said
+    assert "CPUQuota" in said
+    row = governed.explained(container)["CPUQuotaPerSecUSec"]
+    assert row["Source"] == "control:cpu-throttle"
+    assert any("policy:50-busy" in lost for lost in row["Overrides"])
+    assert governed.explained(container)["control.cpu-throttle"]["State"]
+    before = quota(governed, container)
+    governed.guest.run("systemctl", "restart", "governor", timeout=120)
+    assert quota(governed, container) >= before - 0.01  # adopted: a restart does not flap
+    governed.stop()
+    assert governed.value(container, "cpu.max") == "70000 100000"
+    assert governed.ledger_is_empty()
+    governed.start()
+
+
+def test_somebody_elses_change_is_respected_by_feedback(governed: Governed) -> None:
+    container = governed.docker("busy2", command=BUSY)
+    governed.policy("50-busy2", THROTTLE.format(quota=20).replace('"busy"', '"busy2"'))
+    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+    governed.guest.sh("docker update --cpus 0.33 busy2", timeout=120)
+    governed.guest.sh("sleep 15")
+    assert governed.value(container, "cpu.max") == "33000 100000"
+    assert governed.explained(container)["CPUQuotaPerSecUSec"]["State"] == "yielded"
+    governed.guest.sh("docker rm -f busy2", timeout=120)
+    governed.no_policy("50-busy2")
+
+
+def test_sigkill_in_the_middle_of_feedback_loses_no_original(governed: Governed) -> None:
+    container = governed.docker("busy3", "--cpus", "0.6", command=BUSY)
+    governed.policy("50-busy3", THROTTLE.format(quota=15).replace('"busy"', '"busy3"'))
+    for pause in (1.3, 2.1, 0.4, 3.0, 1.7):
+        governed.guest.sh(f"sleep {pause}; systemctl kill -s KILL governor; systemctl reset-failed governor")
+        governed.guest.wait_until('[ "$(systemctl is-active governor)" = active ]', 90)
+    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 30 ]", 90)
+    governed.stop()
+    assert governed.value(container, "cpu.max") == "60000 100000"
+    assert governed.ledger_is_empty()
+    governed.no_policy("50-busy3")
+    governed.start()
+    governed.guest.sh("docker rm -f busy3", timeout=120)
+
+
+def test_observe_decides_and_writes_nothing(governed: Governed) -> None:
+    container = governed.docker("seen", "--cpus", "0.2", command=BUSY)
+    text = THROTTLE.format(quota=20).replace('"busy"', '"seen"')
+    governed.policy("50-seen", f'[policy]\nmode = "observe"\n{text}')
+    governed.guest.wait_until(
+        "journalctl --no-pager -o cat SYSLOG_IDENTIFIER=governor GOVERNOR_STEP=decided GOVERNOR_MODE=observe | grep seen",
+        90,
+    )
+    assert governed.value(container, "cpu.max") == "20000 100000"
+    governed.guest.sh("docker rm -f seen", timeout=120)
+    governed.no_policy("50-seen")
+
+
+PLANTED = """
+[match]
+name = "planted"
+[control.planted]
+cooldown = "20s"
+"""
+
+
+def test_a_planted_controller_that_makes_things_worse_is_undone_and_silenced(governed: Governed) -> None:
+    """It cuts the quota of a busy container and expects less throttling: the opposite comes true."""
+    governed.guest.push(TOOLS / "planted_daemon.py", "/root/planted_daemon.py")
+    override = "[Service]\nExecStart=\nExecStart=/usr/bin/python3 /root/planted_daemon.py\nProtectHome=no\n"
+    governed.guest.write("/etc/systemd/system/governor.service.d/planted.conf", override)
+    container = governed.docker("planted", "--cpus", "0.9", command=BUSY)
+    governed.guest.sh("systemctl daemon-reload; systemctl restart governor", timeout=180)
+    governed.policy("50-planted", PLANTED)
+    governed.wait_value(container, "cpu.max", "10000 100000", timeout=60)
+    said = wait_step(governed, "planted", "undone", 90)
+    assert "did not help" in said
+    governed.wait_value(container, "cpu.max", "90000 100000", timeout=30)
+    governed.guest.sh("sleep 10")
+    assert governed.value(container, "cpu.max") == "90000 100000"  # silent for its cooldown
+    assert len(steps(governed, "GOVERNOR_CONTROLLER=planted", "GOVERNOR_STEP=undone")) == 1
+    row = governed.explained(container)["control.planted"]
+    assert row["State"] == "undone"
+    assert "did not help" in row["Reason"]
+    governed.no_policy("50-planted")
+    governed.guest.sh(
+        "rm /etc/systemd/system/governor.service.d/planted.conf; docker rm -f planted; systemctl daemon-reload;"
+        "systemctl restart governor",
+        timeout=240,
+    )
+
+
+PROBE = """
+[match]
+name = "cold"
+[control.memory-probe]
+"""
+
+
+def test_cold_memory_is_given_back(governed: Governed) -> None:
+    """A container that has read a file once, and holds pages that it never touches again, gives both back."""
+    governed.guest.sh("dd if=/dev/zero of=/srv/cold bs=1M count=150 2>/dev/null; mkswap /dev/vdb && swapon /dev/vdb")
+    governed.guest.sh("sync; echo 3 >/proc/sys/vm/drop_caches")
+    fill = "dd if=/dev/zero of=/dev/shm/cold bs=1M count=100 2>/dev/null; cat /srv/cold >/dev/null; sleep 100000"
+    container = governed.docker("cold", "-v", "/srv:/srv", "--shm-size", "200m", command=f"sh -c '{fill}'")
+    current = f"/sys/fs/cgroup{container.cgroup}/memory.current"
+    governed.guest.wait_until(f"[ $(cat {current}) -gt 250000000 ]", 120)
+    governed.policy("50-cold", PROBE)
+    governed.guest.wait_until(f"now=$(cat {current}); echo $now; [ $now -lt 100000000 ]", 300)
+    assert wait_step(governed, "memory-probe", "decided")
+    assert governed.value(container, "memory.high") == "max"  # nothing stays behind
+    assert "oom_kill 0" in governed.value(container, "memory.events")
+    governed.no_policy("50-cold")
+    governed.guest.sh("docker rm -f cold; swapoff /dev/vdb", timeout=240)
+
+
+KILL = """
+[match]
+name = "thrash-*"
+[limits]
+MemoryHigh = "40M"
+[control.pressure-kill]
+action   = "{action}"
+limit    = "20%"
+duration = "3s"
+grace    = "4s"
+"""
+THRASH = "sh -c 'while :; do cat /srv/load >/dev/null; done'"
+
+
+def test_a_thrashing_container_is_told_first_and_then_killed_where_the_policy_says_kill(governed: Governed) -> None:
+    governed.guest.sh(
+        "dd if=/dev/zero of=/srv/load bs=1M count=300 2>/dev/null; sync; echo 3 >/proc/sys/vm/drop_caches"
+    )
+    governed.guest.spawn(
+        "exec dbus-monitor --system \"type='signal',interface='org.governor1.Manager',member='KillNotice'\" >/root/notices"
+    )
+    governed.policy("50-thrash", KILL.format(action="notify"))
+    governed.docker("thrash-a", "-v", "/srv:/srv", command=THRASH)
+    wait_step(governed, "pressure-kill", "decided", 240)
+    governed.guest.wait_until("grep -q KillNotice /root/notices", 30)
+    governed.guest.sh("sleep 10")
+    running = "docker inspect -f '{{.State.Running}}' thrash-a"
+    assert governed.guest.sh(running).stdout.strip() == "true"  # only told: no policy says kill
+    governed.policy("50-thrash", KILL.format(action="kill"))
+    governed.guest.wait_until(f'[ "$({running})" = false ]', 240)
+    killed = governed.guest.sh("docker inspect -f '{{json .State}}' thrash-a").stdout
+    assert json.loads(killed)["ExitCode"] == 137
+    assert "killed" in wait_step(governed, "pressure-kill", "done")
+    governed.no_policy("50-thrash")
+    governed.guest.sh("docker rm -f thrash-a", timeout=120)
+
+
+def test_an_oom_is_a_signal(governed: Governed) -> None:
+    """A container that runs out of memory: right-size recommends more than it had."""
+    policy = '[match]\nname = "small"\n[control.right-size]\n'
+    governed.policy("50-small", policy)
+    governed.docker(
+        "small",
+        "-m",
+        "30m",
+        "--memory-swap",
+        "30m",
+        command="sh -c 'while :; do dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null; sleep 1; done'",
+    )
+    said = wait_step(governed, "right-size", "recommended", 300)
+    assert "MemoryHigh" in said
+    governed.no_policy("50-small")
+    governed.guest.sh("docker rm -f small", timeout=120)
+
+
+IO = """
+[match]
+name = "{name}"
+[control.io-pressure]
+role = "{role}"
+{more}
+"""
+
+
+@pytest.mark.timeout(1200)
+def test_a_container_whose_io_suffers_is_protected_and_the_cap_goes_with_the_pressure(governed: Governed) -> None:
+    governed.guest.sh("mkfs.ext4 -qF /dev/vdb && mkdir -p /srv/disk && mount /dev/vdb /srv/disk", timeout=120)
+    reader = (
+        "fio --name=r --filename=/srv/disk/r --size=64M --rw=randread --bs=4k --direct=1 --ioengine=psync "
+        "--rate_iops=100 --time_based --runtime=100000"
+    )
+    writer = (
+        "fio --name=w --filename=/srv/disk/w --size=256M --rw=write --bs=1M --direct=1 --ioengine=psync "
+        "--numjobs=4 --time_based --runtime=100000"
+    )
+    governed.policy("50-reader", IO.format(name="reader", role="protect", more=""))
+    governed.policy("50-writer", IO.format(name="writer", role="yield", more=""))
+    governed.docker("reader", *HOST_TOOLS, command=reader)
+    governed.guest.sh("sleep 40")
+    batch = governed.docker("writer", *HOST_TOOLS, command=writer)
+    cap = governed.guest.wait_until(f"grep wbps=[0-9] /sys/fs/cgroup{batch.cgroup}/io.max", 240)
+    assert cap.split()[0] == "254:16"
+    assert "io-pressure" in wait_step(governed, "io-pressure", "decided")
+    governed.guest.sh("docker rm -f reader", timeout=120)
+    governed.guest.wait_until(f"! grep wbps=[0-9] /sys/fs/cgroup{batch.cgroup}/io.max", 400)
+    governed.guest.sh("docker rm -f writer; umount /srv/disk", timeout=240)
