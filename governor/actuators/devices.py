@@ -7,9 +7,12 @@ hook let in behind systemd's back (a GPU, a device added by hand) would then be 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from governor.kernel import bpf
 from governor.kernel.devices import lost_devices
+from governor.model.errors import Unsupported
 from governor.model.text import printable
 
 if TYPE_CHECKING:
@@ -19,29 +22,72 @@ if TYPE_CHECKING:
     from governor.model.container import Container
 
 _PROPERTIES = ("DevicePolicy", "DeviceAllow")
+_SYSTEMDS = "sd_devices"
+"""What systemd calls its device programs (src/core/bpf-devices.c)."""
 _NAMED_AT_MOST = 5
 _PATH_LIMIT = 80
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What systemd said of a unit's devices, and the filters of its own that were attached then."""
+
+    filters: frozenset[int]
+    policy: str
+    allow: tuple[tuple[str, str], ...]
+
+
 class Devices:
-    """Compares what the kernel allows a container with what systemd would allow it."""
+    """Compares what the kernel allows a container with what systemd would allow it.
+
+    Systemd's answer is kept for as long as its filters on the cgroup are the same: it attaches new ones whenever the
+    unit's device properties change. So the answer can be had while a container is still being made.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[int, _Asked] = {}
+
+    async def prepare(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> None:
+        """Ask now what refusal() will need. Raises Gone, ActuationError, Unsupported."""
+        await self._ask(container, cgroup, systemd)
 
     async def refusal(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> str | None:
         """Return which devices a write to the container's unit would take away, in words, or None.
 
         Raises Gone, ActuationError. Files of the container's own are read in a worker.
         """
+        asked = await self._ask(container, cgroup, systemd)
+        if asked.policy == "auto" and not asked.allow:
+            return None
+        lost = await asyncio.to_thread(_lost, cgroup.duplicate(), asked.policy, asked.allow)
+        return _words(lost) if lost else None
+
+    def forget(self, inode: int) -> None:
+        """Drop what is known of a container that ended."""
+        self._asked.pop(inode, None)
+
+    async def _ask(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> _Asked:
+        filters = _filters(cgroup)
+        known = self._asked.get(container.inode)
+        if known is not None and filters and known.filters == filters:
+            return known
         found = await systemd.get_limits(container.unit, _PROPERTIES)
         policy, allow = found.get("DevicePolicy", "auto"), found.get("DeviceAllow", ())
         assert isinstance(allow, tuple)
-        pairs = [(str(entry[0]), str(entry[1])) for entry in allow if isinstance(entry, tuple)]
-        if policy == "auto" and not pairs:
-            return None
-        lost = await asyncio.to_thread(_lost, cgroup.duplicate(), str(policy), pairs)
-        return _words(lost) if lost else None
+        pairs = tuple((str(entry[0]), str(entry[1])) for entry in allow if isinstance(entry, tuple))
+        asked = self._asked[container.inode] = _Asked(filters, str(policy), pairs)
+        return asked
 
 
-def _lost(mine: Cgroup, policy: str, allow: list[tuple[str, str]]) -> tuple[Node, ...]:
+def _filters(cgroup: Cgroup) -> frozenset[int]:
+    """Return the ids of systemd's own device filters in force; nothing where the kernel does not let us look."""
+    try:
+        return bpf.effective_named(cgroup.fileno(), bpf.CGROUP_DEVICE, _SYSTEMDS)
+    except Unsupported:
+        return frozenset()
+
+
+def _lost(mine: Cgroup, policy: str, allow: tuple[tuple[str, str], ...]) -> tuple[Node, ...]:
     with mine as cgroup:
         # only nodes in the container's own /dev: runc lets each container use /dev/net/tun, which none has, and its
         # unit's DeviceAllow= does not say so (docker on Debian 12); that must not keep all of them from their limits

@@ -13,7 +13,7 @@ from governor.actuators.apply import Circumstances, Result, Want
 from governor.actuators.writers import FileWriter, Site, UnitWriter
 from governor.kernel import limits
 from governor.model.directives import FREEZE
-from governor.model.errors import ActuationError, Gone
+from governor.model.errors import ActuationError, Gone, Unsupported
 from governor.model.lease import Hold
 from governor.model.tick import Change, Outcome
 
@@ -40,6 +40,12 @@ class DeviceGuard(Protocol):
     async def refusal(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> str | None:
         """Return why the unit must not be written, in words, or None."""
 
+    async def prepare(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> None:
+        """Find out early what refusal() will need."""
+
+    def forget(self, inode: int) -> None:
+        """Drop what is known of a container that ended."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -48,7 +54,8 @@ class Held:
     container: Container
     scope: Cgroup
     payload: Cgroup | None
-    seen: dict[tuple[int, str], bytes | None] = field(default_factory=dict)
+    seen: tuple[tuple[Cgroup, str, bytes | None], ...] = ()
+    """The files of what is leased, and what they said when all was as it should be."""
     nested: dict[str, Value] = field(default_factory=dict)
     """The caps of the payload's cgroup as they were last: the runtime's, raised by us, or somebody else's."""
 
@@ -109,9 +116,13 @@ class Enforcer:
         held = self._held.get(container.inode)
         if held is None:
             return False
-        return any(
-            cgroup.read_bytes(file) != held.seen.get((cgroup.inode, file)) for cgroup, file in self._watched(held)
-        )
+        return any(cgroup.read_bytes(file) != said for cgroup, file, said in held.seen)
+
+    async def prepare(self, container: Container) -> None:
+        """Find out what the first write will need, while the container is still being made. Raises nothing."""
+        if container.unit:
+            with suppress(Gone, ActuationError, Unsupported):
+                await self._guard.prepare(container, self.hold(container).scope, await self._manager(container.user))
 
     def hold(self, container: Container) -> Held:
         """Return the container's opened cgroups, opening them where this is the first look. Raises Gone."""
@@ -127,6 +138,7 @@ class Enforcer:
 
     def release(self, inode: int) -> None:
         """Close what is held of a container that ended."""
+        self._guard.forget(inode)
         held = self._held.pop(inode, None)
         if held is not None:
             held.close()
@@ -311,7 +323,8 @@ class Enforcer:
                     yield held.payload, file
 
     def _remember(self, held: Held) -> None:
-        held.seen = {(cgroup.inode, file): cgroup.read_bytes(file) for cgroup, file in self._watched(held)}
+        files = dict.fromkeys(self._watched(held))
+        held.seen = tuple((cgroup, file, cgroup.read_bytes(file)) for cgroup, file in files)
 
 
 def _main_target(held: Held) -> Target:

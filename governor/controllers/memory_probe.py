@@ -74,6 +74,10 @@ class State:
     stolen_pages: float = 0.0
     """What was taken since the last reclaim."""
     scanned_pages: float = 0.0
+    before_bytes: float = 0.0
+    """memory.current when it was asked."""
+    late: bool = False
+    """The counters showed nothing yet at the first look."""
     taken: float = 0.0
     back: float = 0.0
     hold: Hold = NEW
@@ -178,9 +182,12 @@ class MemoryProbe(Solo):
             return self._backed_off(state, member, sense, harm) if state.asked_pages else (state, None)
         if state.wait_sec > 0:
             return state, None
-        if state.asked_pages and not state.scanned_pages:
+        stolen = _stolen_pages(state, sense)
+        if state.asked_pages and stolen < VAIN * state.asked_pages and not state.late:
+            return replace(state, late=True, wait_sec=self.every / USEC_PER_SEC), None
+        if state.asked_pages and not state.scanned_pages and stolen < VAIN * state.asked_pages:
             return self._left_alone(state), None
-        if state.asked_pages and state.stolen_pages < VAIN * state.asked_pages:
+        if state.asked_pages and stolen < VAIN * state.asked_pages:
             words = f"{state.stolen_pages:.0f} of {state.asked_pages:.0f} pages asked for could be taken"
             return self._backed_off(state, member, sense, words)
         return self._taken(self._judged(state, sense), member, sense)
@@ -235,6 +242,8 @@ class MemoryProbe(Solo):
             state,
             wait_sec=self.every / USEC_PER_SEC,
             asked_pages=size / PAGE_BYTES,
+            before_bytes=sense.current_bytes,
+            late=False,
             stolen_pages=0.0,
             scanned_pages=0.0,
         )
@@ -243,6 +252,15 @@ class MemoryProbe(Solo):
             f"{sense.pressure:.2%} < {self.target:.2%}, {state.back:.0f} of {state.taken:.0f} pages came back"
         )
         return state, Decision(inode=member.inode, reason=reason, act=Reclaim(size_bytes=size))
+
+
+def _stolen_pages(state: State, sense: Sense) -> float:
+    """Return what the last reclaim took, by the counters or by what memory.current has lost, whichever is more.
+
+    The counters of memory.stat may be 2 s old where little has changed (mm/memcontrol.c, memcg_rstat_needs_flush), so
+    that a reclaim which shows in neither is looked at once more before it is called vain.
+    """
+    return max(state.stolen_pages, (state.before_bytes - sense.current_bytes) / PAGE_BYTES)
 
 
 def _observed(state: State, sense: Sense, dt_sec: float) -> State:

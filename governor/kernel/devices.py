@@ -106,10 +106,18 @@ def lost_devices(
     rules = systemd_rules(device_policy, device_allow, proc_root=proc_root)
     if rules is None:
         return ()
-    own = container_nodes(cgroup, proc_root)
-    host = () if dev is None else nodes_beneath(_as_init_sees(dev, proc_root))
+    own = _doubtful(container_nodes(cgroup, proc_root), rules)
+    host = () if dev is None else _doubtful(nodes_beneath(_as_init_sees(dev, proc_root)), rules)
+    if not own and not host:  # as with most containers: nothing has to be asked of a filter
+        return ()
     allows = device_filter(cgroup)
     return unexpressed(allowed_accesses(own, host, allows), rules)
+
+
+def _doubtful(nodes: Iterable[Node], rules: Iterable[Rule]) -> tuple[Node, ...]:
+    """Return the nodes of which systemd's `rules` do not allow everything: only these can be lost."""
+    held = tuple(rules)
+    return tuple(node for node in nodes if not all(any(rule.allows(node, one) for rule in held) for one in ASKED))
 
 
 def unexpressed(accesses: Iterable[tuple[Node, Access]], rules: Iterable[Rule]) -> tuple[Node, ...]:

@@ -74,6 +74,8 @@ FILES: Mapping[str, str] = {
 
 CPU_SETS = ("AllowedCPUs", "AllowedMemoryNodes")
 
+LEAST_WEIGHT = 1
+
 BFQ_FILE = "io.bfq.weight"
 """Holds the weights where the kernel has bfq but not io.cost; systemd writes both."""
 
@@ -141,7 +143,13 @@ def _read(cgroup: Cgroup, name: str, texts: dict[str, str | None]) -> Value | No
         if texts[file] is None and file == "io.weight":
             texts[file] = _from_bfq(cgroup.read(BFQ_FILE))
     text = texts[file]
-    return None if text is None else parse(name, text)
+    value = None if text is None else parse(name, text)
+    return CPU_WEIGHT_IDLE if name == "CPUWeight" and value == LEAST_WEIGHT and _idle(cgroup) else value
+
+
+def _idle(cgroup: Cgroup) -> bool:
+    """Return whether a cgroup is idle by cpu.idle: its cpu.weight is 0 then, but 1 from Linux 6.12 on."""
+    return (cgroup.read("cpu.idle") or "").strip() == "1"
 
 
 def _from_bfq(text: str | None) -> str | None:

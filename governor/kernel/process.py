@@ -95,6 +95,9 @@ def _is_payload(process: Path) -> bool | None:
 def _is_runtime(name: str, executable: str) -> bool:
     if _INIT_COMM.match(name) or _CLONED.match(executable) or executable.rpartition("/")[2] in _RUNTIMES:
         return True
+    # crun runs from a file without a name by now ("/"), and keeps its name for a moment after the payload's exec
+    if name in _RUNTIMES or executable == "/":
+        return True
     return name.startswith("(") and _FORKED.fullmatch(executable) is not None
 
 

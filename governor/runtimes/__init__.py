@@ -100,6 +100,11 @@ def payload(path: str, children: Iterable[str]) -> str:
     return f"{path.rstrip('/')}/{child}" if child in tuple(children) else ""
 
 
+def payload_child(runtime: str) -> str:
+    """Return how a runtime calls the cgroup that it nests for the container's processes; "" where it nests none."""
+    return _PAYLOADS.get(runtime, "")
+
+
 def _first(path: str) -> Identity | None:
     found = (runtime.recognise(path) for runtime in RUNTIMES.values())
     return next((identity for identity in found if identity is not None), None)

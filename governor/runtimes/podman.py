@@ -65,7 +65,7 @@ def _from_database(identity: Identity, places: Places) -> dict[str, Any]:
     """Return podman's configuration of the container (libpod/sqlite_state_internal.go). Raises Gone, Unsupported."""
     import sqlite3  # noqa: PLC0415 -- a megabyte that only hosts with podman shall pay for
 
-    database = Path(places.var_lib, _STORAGE, "db.sqlite")
+    database = Path(places.var_lib, _STORAGE, "db.sql")
     if not database.is_file():  # podman before 4.8 keeps a BoltDB
         raise Unsupported(f"no {database}")
     try:

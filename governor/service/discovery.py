@@ -91,8 +91,7 @@ class Discovery:
             gone = [inode for inode in self._containers if inode not in found]
             for inode in gone:
                 self.remove(inode)
-            for candidate in found.values():
-                self._update_payload(candidate)
+            self._update_payloads(found.values())
             await asyncio.gather(*(self._add(candidate) for candidate in found.values()))
 
     def scan_soon(self, delay_sec: float = 0.05) -> None:
@@ -255,6 +254,16 @@ class Discovery:
         container = self._containers.get(candidate.inode)
         if container is not None:
             self._note(container, replace(container, payload=self._payload(candidate.path)))
+
+    def _update_payloads(self, candidates: Iterable[Candidate]) -> None:
+        """Note the nested cgroups that the last walk has met: nothing has to be opened for that."""
+        paths = {path for path, _ in self._identities}
+        for candidate in candidates:
+            child = runtimes.payload_child(candidate.identity.runtime)
+            container = self._containers.get(candidate.inode)
+            if child and container is not None:
+                nested = f"{candidate.path}/{child}"
+                self._note(container, replace(container, payload=nested if nested in paths else ""))
 
     def look_again(self, inode: int) -> None:
         """Look anew for the nested cgroup of one container."""

@@ -172,6 +172,9 @@ class Governor:
         A write would have systemd attach its device program anew, and runc fails to start a container whose program
         changes between its look and its own replacement (BPF_F_REPLACE of one that is gone: ENOENT).
         """
+        container = self._containers.get(inode)
+        if container is not None and not self._settled(inode, record):
+            await self._enforcer.prepare(container)
         pauses = itertools.chain(itertools.repeat(0.01, 200), itertools.repeat(0.05, 200), itertools.repeat(0.25))
         for pause in pauses:
             if self._settled(inode, record):

@@ -8,7 +8,8 @@ import pytest
 
 from governor.actuators import protect, sites
 from governor.actuators.apply import Circumstances
-from governor.actuators.enforce import DeviceGuard, Enforcer
+from governor.actuators.devices import Devices
+from governor.actuators.enforce import Enforcer
 from governor.actuators.ledger import Entry
 from governor.actuators.observe import Observer
 from governor.actuators.restore import Restorer
@@ -51,7 +52,7 @@ def enforcer(tree: Tree) -> Enforcer:
         ledger=tree.ledger,
         applier=tree.applier,
         manager=no_manager,
-        guard=cast("DeviceGuard", None),
+        guard=Devices(),
     )
 
 
@@ -260,7 +261,7 @@ async def test_what_this_systemd_lacks_is_refused_in_words(tree: Tree) -> None:
         ledger=tree.ledger,
         applier=tree.applier,
         manager=no_manager,
-        guard=cast("DeviceGuard", None),
+        guard=Devices(),
         lacking=lacking,
     )
     changes = await enforce(enforcer, container(tree), {"TasksMax": 7, "MemoryHigh": 1 << 30})

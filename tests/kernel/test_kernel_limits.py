@@ -247,6 +247,18 @@ def test_every_property_with_a_file_is_in_the_table_of_directives() -> None:
     assert {name for name in missing - set(limits.FILES) if not name.startswith("Startup")} == set()
 
 
+@pytest.mark.parametrize(
+    ("weight", "idle", "value"), [("0\n", "1\n", 0), ("1\n", "1\n", 0), ("1\n", "0\n", 1), ("1\n", None, 1)]
+)
+def test_an_idle_weight_is_told_from_the_least(plain_root: Path, weight: str, idle: str | None, value: int) -> None:
+    """Linux 6.12 shows a weight of 1 for an idle cgroup, as it does for one with the least weight."""
+    (plain_root / "cpu.weight").write_text(weight)
+    if idle is not None:
+        (plain_root / "cpu.idle").write_text(idle)
+    with CgroupRoot(str(plain_root)).open("/") as cgroup:
+        assert read_limits(cgroup, HOST, ("CPUWeight",)) == {"CPUWeight": value}
+
+
 def test_only_what_is_there_is_read(plain_root: Path) -> None:
     directory = plain_root / "c"
     directory.mkdir()

@@ -40,6 +40,8 @@ def started(root: Path, proc: Path, *pids: int) -> bool | None:
         ("6", "/memfd:crun_cloned:/proc/self/exe (deleted)", False),
         ("exe", "/usr/sbin/runc", False),
         ("crun", "/usr/bin/crun", False),
+        ("crun", "/", False),  # crun 1.21: a file without a name
+        ("crun", "/bin/busybox", False),  # for a moment after the exec: the name changes last
         ("youki:[2:INIT]", "/x", False),
         ("conmon", "/usr/bin/conmon", False),
         ("systemd-nspawn", "/usr/bin/systemd-nspawn", False),

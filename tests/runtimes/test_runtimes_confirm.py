@@ -98,7 +98,7 @@ def test_a_sandbox_of_crios_is_told_by_its_bundle(places: Places, kind: str, is_
 
 @pytest.mark.parametrize("infra", [True, False])
 def test_the_container_that_holds_a_podman_pod_is_told_by_the_database(places: Places, infra: bool) -> None:
-    database = Path(places.var_lib, "containers/storage/db.sqlite")
+    database = Path(places.var_lib, "containers/storage/db.sql")
     database.parent.mkdir(parents=True)
     with closing(sqlite3.connect(database)) as opened, opened:
         opened.execute("CREATE TABLE ContainerConfig(ID TEXT, Name TEXT, PodID TEXT, JSON TEXT)")

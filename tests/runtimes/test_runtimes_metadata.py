@@ -84,7 +84,7 @@ def test_rootless_sockets_are_asked_only_if_they_are_their_users(places: Places,
 
 
 def make_database(places: Places, rows: list[tuple[str, str]]) -> None:
-    database = Path(places.var_lib, "containers/storage/db.sqlite")
+    database = Path(places.var_lib, "containers/storage/db.sql")
     database.parent.mkdir(parents=True)
     with closing(sqlite3.connect(database)) as opened, opened:
         opened.execute("CREATE TABLE ContainerConfig(ID TEXT PRIMARY KEY, Name TEXT, PodID TEXT, JSON TEXT)")
@@ -108,7 +108,7 @@ def test_podmans_database_knows_all_without_a_service(places: Places, serve: Ser
 
 def test_a_database_in_use_is_read_beside_its_owner(places: Places) -> None:
     make_database(places, [(A, '{"name": "web"}')])
-    with closing(sqlite3.connect(Path(places.var_lib, "containers/storage/db.sqlite"), isolation_level=None)) as podman:
+    with closing(sqlite3.connect(Path(places.var_lib, "containers/storage/db.sql"), isolation_level=None)) as podman:
         podman.execute("BEGIN IMMEDIATE")
         assert metadata(PODMAN, places).name == "web"
         podman.execute("COMMIT")
@@ -132,7 +132,7 @@ def test_without_a_socket_podmans_lists_give_name_and_image(places: Places, plac
 def test_damaged_files_of_podmans_tell_nothing(places: Places, text: str) -> None:
     make_lists(places, permanent=[])
     Path(places.var_lib, "containers/storage/overlay-containers/containers.json").write_text(text)
-    Path(places.var_lib, "containers/storage/db.sqlite").write_text(text)
+    Path(places.var_lib, "containers/storage/db.sql").write_text(text)
     with pytest.raises((Gone, Unsupported)):
         metadata(PODMAN, places)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from governor.actuators.apply import Applier
+from governor.actuators.devices import Devices
 from governor.actuators.drop_ins import DropIns
-from governor.actuators.enforce import DeviceGuard, Enforcer
+from governor.actuators.enforce import Enforcer
 from governor.actuators.ledger import Ledger
 from governor.actuators.observe import Observer
 from governor.actuators.room import Room
@@ -92,7 +93,7 @@ class World:
             ledger=ledger,
             applier=applier,
             manager=no_manager,
-            guard=cast("DeviceGuard", None),
+            guard=Devices(),
         )
         observer = Observer(self.host, lambda what: enforcer.hold(what).scope)
         self.governor = Governor(Wants(found), enforcer, observer, self.neighbours, "/system.slice/governor.service")
