@@ -83,6 +83,7 @@ class Feedback:
         self.engine = Engine(wants.settings.actions_per_minute)
         self._memory = Memory(self.engine, learned, wants)
         self._last_tick_usec = 0
+        self._sampled: frozenset[int] = frozenset()
         self._fast: tuple[Container, ...] = ()
         self._carrying_out: set[asyncio.Task[None]] = set()
         self.last: dict[tuple[int, str], Step] = {}
@@ -97,6 +98,7 @@ class Feedback:
             self._take(self.engine.release(self._last_tick_usec, "the loop had stalled: all feedback is dropped"))
         self.engine.budget.per_minute = self._wants.settings.actions_per_minute
         looked_at = self._looked_at(controlled)
+        self._forget_others(looked_at)
         samples = await self._sampling.sample((one, self._signals(one, controlled)) for one in looked_at)
         host = await self._sampling.host(self._host_signals(controlled))
         self._last_tick_usec = time.monotonic_ns() // 1000
@@ -168,6 +170,13 @@ class Feedback:
     def _looked_at(self, controlled: Mapping[int, Container]) -> tuple[Container, ...]:
         """Return those with controls, and everybody where a controller weighs containers against each other."""
         return self._containers() if self._joint(controlled) else tuple(controlled.values())
+
+    def _forget_others(self, looked_at: Iterable[Container]) -> None:
+        """Forget the counters of those not looked at any more: else the next rates would be means over the gap."""
+        now = frozenset(one.inode for one in looked_at)
+        for inode in self._sampled - now:
+            self._sampling.forget(inode)
+        self._sampled = now
 
     def _joint(self, controlled: Mapping[int, Container]) -> set[str]:
         names = {name for one in controlled.values() for name in self._wants.policed(one).controls}

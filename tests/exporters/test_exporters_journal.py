@@ -25,6 +25,9 @@ from governor.exporters import messages
 from governor.exporters.journal import Journal, sentence
 from governor.exporters.native import encode
 from governor.model.container import Container
+from governor.model.control import Notify
+from governor.model.policy import Mode
+from governor.model.step import Step, StepKind
 from governor.model.text import printable
 from governor.model.tick import Change, Outcome, Tick
 
@@ -307,3 +310,58 @@ def test_printable_is_printable_and_short(text: str, limit: int) -> None:
     assert len(shown) <= limit
     if text.isprintable() and len(text) <= limit:
         assert shown == text
+
+
+def test_a_step_of_feedback_is_one_entry_in_words_and_fields(journald: Journald) -> None:
+    step = Step(
+        kind=StepKind.DECIDED,
+        time_usec=1,
+        controller="cpu-throttle",
+        inode=WEB.inode,
+        reason="throttled in 42% of periods\nMESSAGE=forged",
+        source="policy:50-web",
+        mode=Mode.OBSERVE,
+        limits={"CPUQuotaPerSecUSec": 750_000, "MemoryHigh": None},
+    )
+    tick = Tick(started_usec=0, duration_usec=0, containers=(WEB,), steps=((WEB, step),))
+    journal = Journal(journald.path)
+    journal.publish(tick)
+    journal.close()
+    entry = journald.receive()
+    assert entry is not None
+    assert entry["MESSAGE"].startswith(
+        "web-1: cpu-throttle: decided: CPUQuota 75%, MemoryHigh given back: throttled in 42%"
+    )
+    assert entry["MESSAGE"].endswith("(observe: not written)")
+    assert "\n" not in entry["MESSAGE"]
+    assert (entry["GOVERNOR_CONTROLLER"], entry["GOVERNOR_STEP"], entry["GOVERNOR_POLICY"]) == (
+        "cpu-throttle",
+        "decided",
+        "50-web",
+    )
+    assert entry["MESSAGE_ID"] == messages.FEEDBACK_DECIDED.id
+    assert entry["OBJECT_SYSTEMD_UNIT"] == WEB.unit
+
+
+@pytest.mark.parametrize("kind", StepKind)
+def test_every_kind_of_step_has_a_message_of_its_own(kind: StepKind) -> None:
+    assert messages.OF_STEP[kind] in messages.MESSAGES.values()
+    assert [messages.OF_STEP[one] for one in StepKind].count(messages.OF_STEP[kind]) == 1
+
+
+def test_a_notice_before_a_kill_is_a_warning(journald: Journald) -> None:
+    step = Step(
+        kind=StepKind.DECIDED,
+        time_usec=1,
+        controller="pressure-kill",
+        inode=WEB.inode,
+        reason="waits for memory",
+        mode=Mode.ENFORCE,
+        act=Notify(grace_usec=1),
+    )
+    journal = Journal(journald.path)
+    journal.publish(Tick(started_usec=0, duration_usec=0, containers=(WEB,), steps=((WEB, step),)))
+    journal.close()
+    entry = journald.receive()
+    assert entry is not None
+    assert (entry["MESSAGE_ID"], entry["PRIORITY"]) == (messages.FEEDBACK_NOTICE.id, "4")

@@ -13,6 +13,7 @@ from governor.bus.library import Variant
 from governor.model.errors import ActuationError, Gone, PolicyError, Problem, Unsupported
 from governor.model.policy import Mode
 from tests.service.fake_core import DB_ID, POSITION, WEB, WEB_ID, FakeCore
+from tests.service.recordings import Load, recorded
 
 if TYPE_CHECKING:
     from governor.bus.connection import Bus
@@ -366,6 +367,29 @@ def _junk(signature: str) -> list[Any]:
         "say": ["x", b""],
     }
     return junk[signature]
+
+
+CONTROL = '[match]\nname = "web-*"\n[limits]\nCPUQuota = "250%"\n[control.cpu-throttle]\ntarget = "5%"\n'
+
+
+async def test_a_policy_is_simulated_over_a_recording(root_client: Bus) -> None:
+    rows, missing = await root_client.call(
+        "org.governor1", ROOT, MANAGER, "Simulate", "say", [CONTROL, recorded({"web-1": Load(length=300)}, 300)]
+    )
+    assert missing == ""
+    assert {(row[2], row[3]) for row in rows} == {("cpu-throttle", "decided")}
+    assert all("quota" in row[4] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("policy", "recording", "error"),
+    [("[match", recorded({"web-1": Load()}, 1), "PolicyInvalid"), (CONTROL, b"nonsense", "InvalidArgs")],
+)
+async def test_a_simulation_of_nonsense_is_refused_in_words(
+    root_client: Bus, policy: str, recording: bytes, error: str
+) -> None:
+    with pytest.raises(ActuationError, match=error):
+        await ask(root_client, "Simulate", "say", policy, recording)
 
 
 async def test_ping_and_machine_id(root_client: Bus) -> None:

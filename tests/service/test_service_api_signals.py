@@ -7,7 +7,9 @@ import pytest
 
 from governor.bus.label import escape_label
 from governor.bus.rules import Rule
+from governor.model.control import Notify
 from governor.model.policy import Mode
+from governor.model.step import Step, StepKind
 from tests.service.fake_core import DB, DB_ID, POLICY, WEB, WEB_ID, FakeCore, applied
 
 if TYPE_CHECKING:
@@ -113,3 +115,21 @@ async def test_a_new_mode_is_told(root_client: Bus, core: FakeCore, heard: list[
     assert core.mode is Mode.OBSERVE
     [signal] = heard
     assert (signal.member, signal.body[1]["Mode"].value) == ("PropertiesChanged", "observe")
+
+
+async def test_a_notice_before_a_kill_names_the_container_by_its_id_only(
+    root_client: Bus, core: FakeCore, heard: list[Signal]
+) -> None:
+    step = Step(
+        kind=StepKind.DECIDED,
+        time_usec=1,
+        controller="pressure-kill",
+        inode=WEB.inode,
+        reason="web-1 waits for memory",
+        mode=Mode.ENFORCE,
+        act=Notify(grace_usec=10_000_000),
+    )
+    core.tick(steps=((WEB, step), (DB, replace(step, mode=Mode.OBSERVE))))
+    await settle(root_client)
+    notices = [signal.body for signal in heard if signal.member == "KillNotice"]
+    assert notices == [[WEB_ID, WEB_PATH, 10_000_000]]

@@ -9,6 +9,7 @@ from governor import controllers
 from governor.model.control import Decision, Expect, Member, Solo
 
 QUOTA = "CPUQuotaPerSecUSec"
+WAIT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +25,12 @@ class Planted(Solo):
 
     def step(self, state: int, member: Member, dt_sec: float) -> tuple[Any, Decision | None]:
         del dt_sec
-        if member.silenced or state or member.sample.get("cpu.throttled_ratio") is None:
-            return (0 if member.silenced else state), None
+        if member.silenced or member.sample.get("cpu.throttled_ratio") is None:
+            return state, None
+        if state != WAIT:  # until there is something to compare with; and never again after that
+            return state + 1, None
         expect = Expect(inode=member.inode, signal="cpu.throttled_ratio", gain=0.5, after_usec=10_000_000)
-        return 1, Decision(inode=member.inode, reason="planted", limits={QUOTA: 100_000}, expect=(expect,))
+        return state + 1, Decision(inode=member.inode, reason="planted", limits={QUOTA: 100_000}, expect=(expect,))
 
 
 controllers.BY_NAME = MappingProxyType({**controllers.BY_NAME, "planted": Planted})
