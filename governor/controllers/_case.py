@@ -43,6 +43,8 @@ class Case:
     trouble_usec: int
     """When there was trouble last."""
 
+    action: str
+    """What the policy allowed when the notice was given."""
     froze: bool = False
     """It was frozen in vain: trouble that returns is met with what comes after a freeze."""
 
@@ -67,7 +69,7 @@ class Steps:
         """Return a new case and its notice."""
         follows = {"notify": "nothing follows", "freeze": "then it is frozen", "kill": "then it is killed"}[self.action]
         reason = f"{trouble.words}; {self._sec(self.grace_usec)} of grace, {follows}"
-        case = Case(stage=Stage.NOTICE, since_usec=self.now_usec, trouble_usec=self.now_usec)
+        case = Case(stage=Stage.NOTICE, since_usec=self.now_usec, trouble_usec=self.now_usec, action=self.action)
         return case, self._decided(reason, Notify(grace_usec=self.grace_usec))
 
     def next(
@@ -114,6 +116,8 @@ class Steps:
         kept = AGAIN_USEC if case.stage is Stage.THAWED else CLOSED_USEC
         if known and self.now_usec - case.trouble_usec >= kept:
             return None, None
+        if trouble is not None and case.action != self.action:  # another policy by now: what follows is told anew
+            return self.first(trouble)
         if trouble is not None and case.stage is Stage.THAWED:
             again, decision = self.first(trouble)
             return replace(again, froze=self.action == "kill"), decision

@@ -83,6 +83,13 @@ def test_a_notice_that_nothing_follows_is_repeated_after_five_minutes() -> None:
     assert [second for second, _ in host.decisions] == [30, 340]
 
 
+def test_a_policy_that_says_kill_later_gives_a_notice_of_its_own_first() -> None:
+    host = Host({A: NOTIFY})
+    host.run(60, {A: bad()})
+    host.keys[A] = KILL
+    assert acts(host.run(15, {A: bad()})) == [(60, A, Notify(grace_usec=10 * SEC)), (70, A, Kill(whole=True))]
+
+
 def test_kill_after_the_grace() -> None:
     host = Host({A: KILL})
     host.run(45, {A: bad()})

@@ -259,6 +259,12 @@ class Guest:
         if complaint:
             raise GuestError(complaint)
 
+    def hold_scratch(self, bytes_a_second: int) -> None:
+        """Let /dev/vdb move no more than this, as a disk would: it is the host's memory else. 0 lifts that."""
+        complaint = self._machine.monitor(f"block_set_io_throttle disk1 {bytes_a_second} 0 0 0 0 0")
+        if complaint:
+            raise GuestError(complaint)
+
     def stop(self) -> None:
         """End the guest and remove its files."""
         self._forget_background()
