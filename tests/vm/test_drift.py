@@ -9,8 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.vm.governed import Governed
 
-pytestmark = pytest.mark.bookworm
-
 POLICY = """
 [match]
 runtime = ["docker", "podman"]
@@ -26,6 +24,7 @@ def _policy(governed: Governed) -> None:
     governed.policy("50-all", POLICY)
 
 
+@pytest.mark.bookworm
 @pytest.mark.parametrize("runtime", ["docker", "podman"])
 def test_an_update_by_the_user_ends_in_the_users_value(governed: Governed, runtime: str) -> None:
     start = governed.docker if runtime == "docker" else governed.podman
@@ -49,6 +48,7 @@ def test_an_update_by_the_user_ends_in_the_users_value(governed: Governed, runti
     governed.start()
 
 
+@pytest.mark.bookworm
 def test_release_takes_a_yielded_limit_up_again(governed: Governed) -> None:
     container = governed.docker("again")
     governed.wait_value(container, "pids.max", "77")
@@ -93,6 +93,7 @@ def test_three_hundred_scopes_come_and_go_and_nothing_stays(governed: Governed) 
     assert restarts == "0"
 
 
+@pytest.mark.bookworm
 def test_the_bus_dies_and_returns(governed: Governed) -> None:
     container = governed.podman("bus")
     governed.wait_value(container, "pids.max", "77")

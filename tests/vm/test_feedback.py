@@ -64,6 +64,7 @@ max = {{ CPUQuota = "90%" }}
 """
 
 
+@pytest.mark.bookworm
 def test_a_throttled_container_gets_more_and_all_is_taken_back(governed: Governed) -> None:
     container = governed.docker("busy", "--cpus", "0.7", command=BUSY)
     governed.policy("50-busy", THROTTLE.format(quota=20))

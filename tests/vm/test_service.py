@@ -132,3 +132,34 @@ def test_doctor_finds_what_this_guest_has(governed: Governed) -> None:
     assert rows["controller-memory"]
     assert rows["memory-reclaim"]
     assert rows["polkit"]
+
+
+@pytest.mark.parametrize("runtime", ["docker", "podman"])
+def test_a_label_matches_whoever_made_the_container(governed: Governed, runtime: str) -> None:
+    if runtime == "podman" and governed.guest.suite == "bookworm":
+        pytest.skip("podman before 4.8 keeps its labels in a BoltDB, and its socket is off here: doctor says so")
+    governed.policy("50-label", '[match]\nlabels = { tier = "front" }\n[limits]\nTasksMax = 58\n')
+    start = governed.docker if runtime == "docker" else governed.podman
+    container = start(f"label-{runtime}", "--label", "tier=front")
+    governed.wait_value(container, "pids.max", "58", timeout=30)
+    shown = governed.ctl("show", container.id)
+    assert shown["Labels"]["tier"] == "front"
+    governed.no_policy("50-label")
+
+
+def test_what_is_recorded_can_be_watched_and_simulated(governed: Governed) -> None:
+    container = governed.docker("busy", "--cpus", "0.3", command="sh -c 'while :; do :; done'")
+    [row] = [row for row in governed.ctl("top", "--once") if row["id"] == container.id]
+    assert 0.05 < row["cpu_cores"] < 0.6
+    assert row["memory_working_set_bytes"] > 0
+    done = governed.guest.sh("governorctl record /root/busy.rec --for 12s", timeout=120)
+    assert "busy.rec" in done.stdout + done.stderr
+    text = '[match]\nname = "busy"\n[control.cpu-throttle]\nmax = { CPUQuota = "90%" }\n'
+    governed.guest.write("/root/throttle.toml", text)
+    replayed = governed.ctl("simulate", "--policy", "/root/throttle.toml", "/root/busy.rec")
+    decided = [step for step in replayed["steps"] if step["step"] == "decided"]
+    assert decided
+    assert decided[0]["controller"] == "cpu-throttle"
+    assert governed.value(container, "cpu.max") == "30000 100000"
+    names = {row["name"] for row in governed.ctl("signals")}
+    assert {"cpu.throttled_ratio", "pressure.memory.full_avg10", "host.cpu.usage"} <= names
