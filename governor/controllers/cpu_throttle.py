@@ -15,8 +15,8 @@ that equals the usage throttles), and leaving alone what somebody else has writt
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from statistics import pstdev
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from governor.controllers._held import Held, Stand, follow
@@ -180,7 +180,7 @@ class CpuThrottle(Solo):
         why = self._throttled(ratio)
         if ratio > ALARM * self.target or len(state.usage) < HISTORY:
             return self._stay(state, member, quota, why)
-        most, spread = max(state.usage), pstdev(state.usage)
+        most, spread = max(state.usage), _deviation(state.usage)
         need = max(of_cores(SPARE * most + state.margin * spread), quota_bounds(self, member)[0])
         lowered = max(need, whole(quota * (1 - self.cut)))
         if need > CUT_BELOW * quota or lowered >= quota:
@@ -231,3 +231,9 @@ class CpuThrottle(Solo):
 
     def _throttled(self, ratio: float) -> str:
         return f"throttled in {ratio:.0%} of periods, target {self.target:.0%}"
+
+
+def _deviation(values: tuple[float, ...]) -> float:
+    """Return the standard deviation of a whole population; the library's would cost a megabyte of decimals."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))

@@ -27,7 +27,6 @@ from governor.service.broadcast import Broadcaster
 from governor.service.interfaces import CONTAINER, CONTAINER_ROOT, MANAGER, OBJECT_MANAGER, ROOT_PATH, Interface
 from governor.service.polkit import Action, Polkit
 from governor.service.recorded_container import NotARecording
-from governor.service.replay import simulate_remotely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -216,6 +215,8 @@ class Api:
         """Replay in a worker, one at a time: it costs the daemon's time, so it needs the leave to read details."""
         if not await self._may_read_details(call, interactive=call.interactive):
             return requests.denied(Action.READ_DETAILS)
+        from governor.service.replay import simulate_remotely  # noqa: PLC0415 -- a megabyte for what few ever ask
+
         policy, recording = call.body
         async with self._simulating:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from governor import __version__
 from governor.exporters import messages
 from governor.exporters.journal import Journal
+from governor.kernel.own import disable_huge_pages
 from governor.model.errors import ActuationError, Unsupported
 from governor.model.policy import Mode
 from governor.policy.load import Directories
@@ -40,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     if os.geteuid() != 0:
         parser.error("governord needs root; start it with: systemctl start governor")
+    disable_huge_pages()
+    # what is imported stays for good: the collector need not look at it again
+    gc.collect()
+    gc.freeze()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     journal, paths = Journal(), Paths()
     lock = RunLock(paths.lock)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -131,3 +132,13 @@ def test_hybrid_hosts_list_the_v1_hierarchies_too(tmp_path: Path) -> None:
     (tmp_path / "7/cgroup").write_text("2:cpu:/v1\n")
     with pytest.raises(Gone):
         cgroup_of(7, str(tmp_path))
+
+
+def test_huge_pages_can_be_declined() -> None:
+    """In a process of its own: it lasts as long as that."""
+    script = (
+        "from governor.kernel.own import disable_huge_pages; assert disable_huge_pages();"
+        "print([line for line in open('/proc/self/status') if line.startswith('THP_enabled')][0].split()[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "0"
