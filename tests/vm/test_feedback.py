@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,20 +211,31 @@ def test_a_thrashing_container_is_told_first_and_then_killed_where_the_policy_sa
     assert "killed" in wait_step(governed, "pressure-kill", "done")
 
 
-def test_an_oom_is_a_signal(governed: Governed) -> None:
-    """A container that runs out of memory: right-size recommends more than it had."""
-    policy = '[match]\nname = "small"\n[control.right-size]\n'
-    governed.policy("50-small", policy)
-    governed.docker(
-        "small",
-        "-m",
-        "30m",
-        "--memory-swap",
-        "30m",
-        command="sh -c 'while :; do dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null; sleep 1; done'",
-    )
-    said = wait_step(governed, "right-size", "recommended", 300)
-    assert "MemoryHigh" in said
+SMALL = """
+[match]
+name = "small"
+[control.right-size]
+min = { MemoryHigh = "16M" }
+"""
+
+
+def test_an_oom_counts_and_what_was_learned_outlives_the_daemon(governed: Governed) -> None:
+    """A day of small use says that little is needed; that the container is killed for lack of memory says otherwise."""
+    governed.stop()
+    governed.guest.push(TOOLS / "learned.py", "/root/learned.py")
+    governed.guest.run("python3", "/root/learned.py", "/var/lib/governor/learned.json", "docker//small")
+    governed.start()
+    governed.policy("50-small", SMALL)
+    greedy = "while :; do dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null; sleep 1; done"
+    governed.docker("small", "-m", "30m", "--memory-swap", "30m", command=f"sh -c '{greedy}'")
+    said = wait_step(governed, "right-size", "recommended", 240)
+    found = re.search(r"MemoryHigh (\d+)([KM])", said)
+    assert found is not None
+    assert int(found[1]) * {"K": 1 << 10, "M": 1 << 20}[found[2]] > 100 << 20
+    assert "1.0 days" in said
+    governed.stop()
+    assert '"docker//small"' in governed.guest.read("/var/lib/governor/learned.json")
+    governed.start()
 
 
 IO = """
