@@ -27,12 +27,16 @@ USAGE_SEC: Final = 1.0
 """Time constant of the traffic's mean."""
 SHARE: Final = 0.1
 """A direction with less than this of a device's traffic is not cut."""
+RISING: Final = 1.7
+"""More than this times its mean: it has just begun, and what it moves of its own accord is not known yet."""
 BITES: Final = 0.7
 """A cap of which this much is used holds the container up."""
 STEP_UP: Final = 0.1
 LONGER: Final = 0.05
 LONGEST: Final = 0.5
 """A step up is a tenth, each further one a twentieth more, at most half."""
+FAR: Final = 0.5
+"""Where whoever waits longest waits less than this of what it may, a step up doubles: it waited for something else."""
 NEAR: Final = ((0.5, LONGEST), (0.8, STEP_UP), (1.02, 0.02), (math.inf, LONGEST))
 """(up to this share of what was too much last time, longest step up). Beyond it that level is disproved."""
 FORGET_USEC: Final = 120 * USEC_PER_SEC
@@ -57,6 +61,8 @@ class Yielder:
 
     usage: Mapping[Lane, float] = field(default_factory=dict)
     """Mean traffic, bytes a second."""
+    rising: frozenset[str] = frozenset()
+    """Devices on which its traffic has only begun: a cut would start from what it moved in a part of a tick."""
     read: bool = False
     """Whether all of its traffic was read in this tick."""
     caps: Mapping[Lane, int] = field(default_factory=dict)
@@ -91,16 +97,20 @@ def observed(before: Yielder, sample: Sample, dt_sec: float) -> Yielder:
     """Return it with this tick's traffic; lanes that are absent keep their mean."""
     weight = 1 - math.exp(-dt_sec / USAGE_SEC)
     usage = dict(before.usage)
+    rising = set()
     lanes = (f"{SIGNALS[name]}{device}" for name, device in usage)
     whole = all(sample.get(name) is not None for name in ("io.read_bytes", "io.write_bytes", *lanes))
     for name, prefix in SIGNALS.items():
         for signal, value in sample.values.items():
             if signal.startswith(prefix):
                 lane = (name, signal.removeprefix(prefix))
+                if lane in usage and value > max(RISING * usage[lane], FLOOR_BYTES):
+                    rising.add(lane[1])
                 usage[lane] = usage[lane] + (value - usage[lane]) * weight if lane in usage else value
     felt = any(usage.get(lane, 0.0) >= BITES * cap for lane, cap in before.caps.items())
     felt = felt or (not before.caps and bool(before.written) and sum(usage.values()) >= FLOOR_BYTES)
-    return replace(before, usage=usage, read=whole, bitten_usec=sample.time_usec if felt else before.bitten_usec)
+    bitten_usec = sample.time_usec if felt else before.bitten_usec
+    return replace(before, usage=usage, rising=frozenset(rising), read=whole, bitten_usec=bitten_usec)
 
 
 def cut(
@@ -123,13 +133,17 @@ def cut(
     return caps
 
 
-def raised(before: Yielder, ceilings: Mapping[str, float], now_usec: int) -> dict[Lane, int]:
-    """Return the caps after one step up; only those that are felt move: an unused cap tells nothing."""
+def raised(before: Yielder, ceilings: Mapping[str, float], ratio: float, now_usec: int) -> dict[Lane, int]:
+    """Return the caps after one step up; only those that are felt move: an unused cap tells nothing.
+
+    `ratio` is the load of whoever waits longest to what it may have.
+    """
     caps = dict(before.caps)
     for lane, cap in before.caps.items():
         if before.usage.get(lane, 0.0) < BITES * cap:
             continue
-        factor = 1 + min(STEP_UP + LONGER * before.raises, _longest(cap, before.bad.get(lane), now_usec))
+        step = min(STEP_UP + LONGER * before.raises, _longest(cap, before.bad.get(lane), now_usec))
+        factor = 2.0 if ratio < FAR else 1 + step
         caps[lane] = round(min(cap * factor, ceilings.get(lane[0], math.inf)))
     return caps
 

@@ -109,7 +109,7 @@ class Moves:
 
     def _raised(self, yielder: Yielder, strain: Strain) -> tuple[Yielder, Decision | None]:
         ceilings = {name: high for name, (_, high) in self._bounds().items()}
-        caps = caps_of.raised(yielder, ceilings, self.now_usec)
+        caps = caps_of.raised(yielder, ceilings, strain.ratio, self.now_usec)
         moved = _moved(yielder, caps)
         if not moved:
             return yielder, None

@@ -98,15 +98,15 @@ def devices_of(sample: Sample) -> set[str]:
 
 
 def seen(before: Protected, sample: Sample, window_usec: int) -> Protected:
-    """Return what is known after one more tick; None of it changes where the pressure is absent."""
+    """Return what is known after one more tick; where the pressure is absent, what was looked at grows old."""
     pressure = sample.get("pressure.io.some")
     now = sample.time_usec
     used = dict(before.devices) | dict.fromkeys(devices_of(sample), now)
     devices = tuple(sorted((name, last) for name, last in used.items() if now - last < REMEMBER_USEC))
-    if pressure is None:
-        return replace(before, devices=devices)
-    look = Look(time_usec=now, load=load_of(pressure), rate=_rate(sample))
     kept = tuple(each for each in before.looks if now - each.time_usec < window_usec)
+    if pressure is None:
+        return replace(before, devices=devices, looks=kept)
+    look = Look(time_usec=now, load=load_of(pressure), rate=_rate(sample))
     return replace(before, devices=devices, looks=(*kept, look))
 
 

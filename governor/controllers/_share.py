@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HALVINGS: Final = 30
-"""Enough to find the water level to a billionth of its highest."""
+HALVINGS: Final = 60
+"""Enough to find the water level as exactly as numbers are, however far the weights lie apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

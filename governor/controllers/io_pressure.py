@@ -191,7 +191,7 @@ class _Round:
             (yielder.on(device), inode, device)
             for inode, yielder in state.yielders.items()
             for device in {where for _, where in yielder.usage}
-            if protected.uses(device) and self._free_to_move(inode, yielder)
+            if protected.uses(device) and device not in yielder.rising and self._free_to_move(inode, yielder)
         ]
         for traffic, inode, device in sorted(options, reverse=True):
             if traffic < FLOOR_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from contextlib import suppress
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from governor.actuators import protect
 from governor.actuators.apply import Circumstances
-from governor.actuators.enforce import refused_change
-from governor.kernel import process
 from governor.model.errors import ActuationError, Gone, Unsupported
 from governor.model.lease import Hold
 from governor.model.policy import Mode, Setting
 from governor.model.tick import Change, Explanation, Outcome, Tick
+from governor.service import payload
+from governor.service.changes import Changes, failed_change
 from governor.service.explain import explanation
 from governor.service.record import Record
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SETTLE_LIMIT_SEC = 60.0
-"""A payload that calls itself like a runtime's init delays its own limits by this much."""
 REVERTED_SEC = 3.0
 """How long after a daemon-reload a value that is the original again counts as systemd's doing."""
 QUIET_LIMIT_SEC = 10.0
@@ -58,8 +55,7 @@ class Governor:
     ) -> None:
         self._wants = wants
         self._enforcer = enforcer
-        self._observer = observer
-        self._neighbours = neighbours
+        self._changes = Changes(enforcer, observer, neighbours, self.protected)
         self._own_cgroup = own_cgroup
         self._containers: dict[int, Container] = {}
         self._records: dict[int, Record] = {}
@@ -155,7 +151,7 @@ class Governor:
 
     async def _attend(self, inode: int) -> None:
         record = self._records[inode]
-        await self._wait_for_payload(inode, record)
+        await payload.started(lambda: self._containers.get(inode), record, self._enforcer)
         while True:
             record.asked = False
             await self._look(inode, record)
@@ -166,21 +162,6 @@ class Governor:
             if not record.asked:
                 return
 
-    async def _wait_for_payload(self, inode: int, record: Record) -> None:
-        """Wait until the container's payload runs: until then its cgroup is its runtime's.
-
-        A write would have systemd attach its device program anew, and runc fails to start a container whose program
-        changes between its look and its own replacement (BPF_F_REPLACE of one that is gone: ENOENT).
-        """
-        container = self._containers.get(inode)
-        if container is not None and not self._settled(inode, record):
-            await self._enforcer.prepare(container)
-        pauses = itertools.chain(itertools.repeat(0.01, 200), itertools.repeat(0.05, 200), itertools.repeat(0.25))
-        for pause in pauses:
-            if self._settled(inode, record):
-                return
-            await asyncio.sleep(pause)
-
     async def _look(self, inode: int, record: Record) -> None:
         record.again_at = None
         try:
@@ -188,18 +169,6 @@ class Governor:
         except Exception:
             record.broke_off(time.monotonic())
             raise
-
-    def _settled(self, inode: int, record: Record) -> bool:
-        """Return whether the payload runs, as of before the coming read: what the runtime wrote is then all there."""
-        if record.settled or time.monotonic() - record.since > SETTLE_LIMIT_SEC:
-            return True
-        container = self._containers.get(inode)
-        if container is None or container.runtime == "systemd":
-            return True
-        try:
-            return process.payload_started(self._enforcer.hold(container).scope) is True
-        except Gone:
-            return True
 
     async def _reconcile(self, inode: int, record: Record) -> None:
         container = self._containers.get(inode)
@@ -211,12 +180,12 @@ class Governor:
             self._tell_conflict(container, wanted.problems)
         reverted = time.monotonic() < self._reverted_until
         try:
-            changes = await self._changes(container, wanted.settings, Circumstances(reverted=reverted))
+            changes = await self._changes.make(container, wanted.settings, Circumstances(reverted=reverted))
         except Gone:
             return
         except (ActuationError, Unsupported) as error:
             record.broke_off(time.monotonic())
-            self._report(record, [_failed(container, name, s, str(error)) for name, s in wanted.settings.items()])
+            self._report(record, [failed_change(container, name, s, str(error)) for name, s in wanted.settings.items()])
             return
         record.finished((change.outcome for change in changes), time.monotonic())
         self._report(record, changes)
@@ -233,20 +202,6 @@ class Governor:
     def _tell_conflict(self, container: Container, problems: tuple[Problem, ...]) -> None:
         if problems and self.on_conflict is not None:
             self.on_conflict(container, problems)
-
-    async def _changes(
-        self, container: Container, settings: Mapping[str, Setting], circumstances: Circumstances
-    ) -> list[Change]:
-        enforced = {name: s for name, s in settings.items() if s.mode is Mode.ENFORCE}
-        observed = {name: s for name, s in settings.items() if s.mode is Mode.OBSERVE}
-        refused: list[Change] = []
-        for name, setting in tuple(enforced.items()):
-            why = self.protected(container) or self._neighbours.owner_of(container, name)
-            if why:
-                refused.append(refused_change(container, name, setting, why))
-                del enforced[name]
-        changes = await self._enforcer.enforce(container, enforced, circumstances)
-        return [*refused, *changes, *await self._observer.observe(container, observed)]
 
     def _report(self, record: Record, changes: list[Change]) -> None:
         for change in changes:
@@ -408,10 +363,6 @@ class Governor:
 
 def _in_force(lease: Lease) -> bool:
     return lease.hold is Hold.HELD and lease.applied is not None
-
-
-def _failed(container: Container, name: str, setting: Setting, why: str) -> Change:
-    return replace(refused_change(container, name, setting, why), outcome=Outcome.FAILED)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -121,6 +121,75 @@ def test_observe_decides_and_writes_nothing(governed: Governed) -> None:
     assert governed.value(container, "cpu.max") == "20000 100000"
 
 
+def test_a_stalled_loop_drops_all_feedback_and_begins_anew(governed: Governed) -> None:
+    container = governed.docker("busy4", command=BUSY)
+    governed.policy("50-busy4", THROTTLE.format(quota=20).replace('"busy"', '"busy4"'))
+    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+    governed.guest.sh("systemctl kill -s STOP governor; sleep 9; systemctl kill -s CONT governor", timeout=60)
+    assert "stalled" in wait_step(governed, "cpu-throttle", "released", 60)
+    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+
+
+BURST = """
+[match]
+name = "peaks"
+[limits]
+CPUQuota = "25%"
+[control.cpu-burst]
+max = { CPUBurst = "25ms" }
+"""
+
+
+def test_short_peaks_may_use_quota_that_was_saved_up(governed: Governed) -> None:
+    peaks = "stress-ng --cpu 1 --cpu-load 15 --cpu-load-slice 70 --temp-path /tmp"
+    container = governed.docker("peaks", *HOST_TOOLS, command=peaks)
+    governed.policy("50-peaks", BURST)
+    governed.guest.wait_until(f"[ $(cat /sys/fs/cgroup{container.cgroup}/cpu.max.burst) -gt 0 ]", 120)
+    assert "CPUBurst" in wait_step(governed, "cpu-burst", "decided")
+    governed.stop()
+    assert governed.value(container, "cpu.max.burst") == "0"
+    assert governed.value(container, "cpu.max") == "max 100000"
+    governed.start()
+
+
+def test_batch_gets_what_services_leave(governed: Governed) -> None:
+    batch = governed.docker("batch", "--cpu-shares", "2048", command=BUSY)
+    governed.docker("web", command=BUSY)
+    weight = governed.value(batch, "cpu.weight")
+    governed.policy("50-batch", '[match]\nname = "batch"\n[control.headroom]\n')
+    governed.wait_value(batch, "cpu.idle", "1", timeout=60)
+    assert "CPUWeight" in wait_step(governed, "headroom", "decided")
+    governed.stop()
+    assert governed.value(batch, "cpu.idle") == "0"
+    assert governed.value(batch, "cpu.weight") == weight
+    assert governed.value(batch, "cpu.max") == "max 100000"
+    governed.start()
+
+
+SUSPECT = """
+[match]
+name = "{name}"
+[control.interference]
+role   = "{role}"
+period = "1s"
+{more}
+"""
+
+
+def test_who_hurts_a_victim_is_found_and_capped(governed: Governed) -> None:
+    """Sixty samples say what is normal for the victim; then somebody keeps it from the CPU."""
+    governed.policy("50-victim", SUSPECT.format(name="victim", role="victim", more="busy = 0.1"))
+    governed.policy("50-suspect", SUSPECT.format(name="suspect", role="suspect", more='hold = "1min"'))
+    load = "stress-ng --cpu 1 --cpu-load 40 --cpu-load-slice 20 --temp-path /tmp"
+    governed.docker("victim", *HOST_TOOLS, command=load)
+    suspect = governed.docker("suspect", *HOST_TOOLS, command="sleep 100000")
+    governed.guest.sh("sleep 90", timeout=120)
+    governed.guest.sh("docker exec -d suspect stress-ng --cpu 6 --temp-path /tmp", timeout=60)
+    governed.guest.wait_until(f"grep -v max /sys/fs/cgroup{suspect.cgroup}/cpu.max", 240)
+    assert "pressure.cpu.some" in wait_step(governed, "interference", "decided")
+    governed.wait_value(suspect, "cpu.max", "max 100000", timeout=180)  # every cap has an end
+
+
 PLANTED = """
 [match]
 name = "planted"
