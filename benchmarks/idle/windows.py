@@ -30,6 +30,11 @@ TasksMax = 77
 LIMITED: Final = {"cpu.max": "50000 100000", "memory.high": str(96 << 20), "pids.max": "77"}
 """What the policy leads to. The daemon reads these files of each governed cgroup once a tick (Enforcer.drifted)."""
 
+FEEDBACK: Final = """
+[control.right-size]
+"""
+"""One controller that reads five signals of each container once a tick and writes nothing."""
+
 SAME: Final = "same files"
 EVERY: Final = "every file"
 READERS: Final = {SAME: " ".join(LIMITED), EVERY: ""}
@@ -66,14 +71,14 @@ class Memory:
     peak_mib: float
 
 
-def prepare(made: Governed) -> None:
+def prepare(made: Governed, *, feedback: bool) -> None:
     """Build the reader here, take it and the maker of scopes to the guest, and set the policy."""
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory, "reader")
         subprocess.run(["gcc", "-O2", "-static", "-o", str(program), str(HERE / "reader.c")], check=True)
         made.guest.push(program, "/root/reader")
     made.guest.push(HERE / "scopes.py", "/root/scopes.py")
-    guests.use_policy(made, POLICY)
+    guests.use_policy(made, POLICY + (FEEDBACK if feedback else ""))
 
 
 def grow(made: Governed, before: int, count: int) -> None:
