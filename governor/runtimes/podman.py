@@ -75,7 +75,8 @@ def _from_database(identity: Identity, places: Places) -> dict[str, Any]:
         raise Unsupported(f"{database} is not to be read: {error}") from error
     if row is None:
         raise Gone(f"podman knows no container {identity.id}")
-    return fields(parse_json(str(row[0]).encode()))
+    config = row[0] if isinstance(row[0], bytes) else str(row[0]).encode()  # podman writes blobs into a TEXT column
+    return fields(parse_json(config))
 
 
 def _from_socket(identity: Identity, socket: str, uid: int) -> Metadata:

@@ -102,9 +102,8 @@ def test_the_container_that_holds_a_podman_pod_is_told_by_the_database(places: P
     database.parent.mkdir(parents=True)
     with closing(sqlite3.connect(database)) as opened, opened:
         opened.execute("CREATE TABLE ContainerConfig(ID TEXT, Name TEXT, PodID TEXT, JSON TEXT)")
-        opened.execute(
-            "INSERT INTO ContainerConfig VALUES (?, 'n', NULL, ?)", (A, f'{{"pause": {str(infra).lower()}}}')
-        )
+        config = f'{{"pause": {str(infra).lower()}}}'.encode()
+        opened.execute("INSERT INTO ContainerConfig VALUES (?, 'n', NULL, ?)", (A, config))
     assert (confirmed(f"/machine.slice/libpod-{A}.scope", places) is None) is infra
 
 

@@ -88,7 +88,9 @@ def make_database(places: Places, rows: list[tuple[str, str]]) -> None:
     database.parent.mkdir(parents=True)
     with closing(sqlite3.connect(database)) as opened, opened:
         opened.execute("CREATE TABLE ContainerConfig(ID TEXT PRIMARY KEY, Name TEXT, PodID TEXT, JSON TEXT)")
-        opened.executemany("INSERT INTO ContainerConfig VALUES (?, '', NULL, ?)", rows)
+        # as podman does it: a blob in a column of text
+        blobs = [(identity, config.encode()) for identity, config in rows]
+        opened.executemany("INSERT INTO ContainerConfig VALUES (?, '', NULL, ?)", blobs)
 
 
 def make_lists(places: Places, **lists: list[dict[str, Any]]) -> None:
