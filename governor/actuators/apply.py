@@ -132,6 +132,7 @@ class Applier:
                     now_usec=now_usec,
                     settling=circumstances.settling,
                     reverted=circumstances.reverted,
+                    persistent=site.target.kind is TargetKind.PERSISTENT_UNIT,
                     new_invocation=entry.target.invocation != site.target.invocation,
                 )
             )

@@ -54,6 +54,8 @@ class View:
     """The payload has not exec'd yet: the runtime's own writes are the baseline, not drift."""
     reverted: bool = False
     """systemd has just applied its configuration again (daemon-reload, daemon-reexec)."""
+    persistent: bool = False
+    """The target has drop-ins, which must go even where the original value is there already."""
     new_invocation: bool = False
     """The unit was started anew since the lease yielded."""
 
@@ -109,7 +111,7 @@ def _changed_by_others(view: View, lease: Lease) -> Move:
 
 def _held(view: View, lease: Lease) -> Move:
     if view.want is None:
-        if view.current == lease.original == lease.intended:
+        if view.current == lease.original == lease.intended and not view.persistent:
             return Move(step=Step.FORGET, lease=None)
         # also where the original is there already: a write that never arrived may still be in systemd's memory
         going = replace(lease, applied=view.current, intended=lease.original)

@@ -104,6 +104,21 @@ def test_a_lease_whose_original_was_wanted_and_is_there_just_ends() -> None:
     assert decide(view(100, None, held(applied=100, intended=100))) == Move(step=Step.FORGET, lease=None)
 
 
+def test_a_persistent_units_lease_does_not_end_before_its_drop_in_is_gone() -> None:
+    """The values come back first; who is cut off between the two must take the second step when it comes again."""
+    again = replace(view(100, None, held(applied=100, intended=100)), persistent=True)
+    move = decide(again)
+    assert (move.step, move.value) == (Step.RESTORE, 100)
+    assert move.lease is not None
+    assert move.lease.intended == move.lease.original
+
+
+def test_feedback_never_takes_up_what_has_yielded() -> None:
+    yielded = replace(held(), hold=Hold.YIELDED)
+    assert decide(view(70, 40, yielded, source="control:cpu-throttle")).step is Step.KEEP
+    assert decide(view(70, 40, yielded, source="control:cpu-throttle", new_invocation=True)).step is Step.WRITE
+
+
 def test_a_write_that_never_arrived_is_taken_back_too() -> None:
     """systemd may hold a value that the kernel refused: it would come with the next occasion."""
     move = decide(view(100, None, held(applied=100)))
