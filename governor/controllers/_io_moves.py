@@ -109,7 +109,8 @@ class Moves:
 
     def _raised(self, yielder: Yielder, strain: Strain) -> tuple[Yielder, Decision | None]:
         ceilings = {name: high for name, (_, high) in self._bounds().items()}
-        caps = caps_of.raised(yielder, ceilings, strain.ratio, self.now_usec)
+        ratio = 1.0 if strain.baseline else strain.ratio  # a baseline is too rough to tell that it is far off
+        caps = caps_of.raised(yielder, ceilings, ratio, self.now_usec)
         moved = _moved(yielder, caps)
         if not moved:
             return yielder, None

@@ -28,6 +28,12 @@ EASY: Final = 0.8
 """Below this share of what the target allows something is given back; between it and 1 nothing moves."""
 EASY_ALONE: Final = 1.12
 """The same where the baseline decides: alone it has 1 / 1.2 of what is allowed, so the band lies above that."""
+SIGMAS: Final = 1.5
+"""It waits too long only where that is more than what its looks vary by alone: else noise would take cap after cap."""
+SHORT: Final = 3
+"""So many looks tell of what has only begun."""
+LONG: Final = 3
+"""Looks are kept for this many windows."""
 REMEMBER_USEC: Final = 60 * USEC_PER_SEC
 """How long a device counts as used after the last traffic."""
 
@@ -54,6 +60,8 @@ class Protected:
     alone_sec: float = 0.0
     """Its load alone, and the time that one request takes alone; 0 = not known."""
     learnt_sec: float = 0.0
+    alone_spread: float = 0.0
+    """Mean square of what a look alone differs by, relative to the baseline."""
 
     def uses(self, device: str) -> bool:
         """Return whether it used the device lately."""
@@ -71,6 +79,8 @@ class Strain:
     allowed: float
     """The pressure that it may have, a ratio."""
     looks: int
+    sure: bool
+    """Whether it waits longer than is allowed, and that is no chance."""
     easy: bool
     """Whether it is so far below that something can be given back."""
     baseline: bool
@@ -103,7 +113,7 @@ def seen(before: Protected, sample: Sample, window_usec: int) -> Protected:
     now = sample.time_usec
     used = dict(before.devices) | dict.fromkeys(devices_of(sample), now)
     devices = tuple(sorted((name, last) for name, last in used.items() if now - last < REMEMBER_USEC))
-    kept = tuple(each for each in before.looks if now - each.time_usec < window_usec)
+    kept = tuple(each for each in before.looks if now - each.time_usec < LONG * window_usec)
     if pressure is None:
         return replace(before, devices=devices, looks=kept)
     look = Look(time_usec=now, load=load_of(pressure), rate=_rate(sample))
@@ -118,22 +128,23 @@ def learnt(before: Protected, dt_sec: float) -> Protected:
     known = before.learnt_sec + dt_sec
     weight = max(dt_sec / known, dt_sec / LEARN_SEC)
     each = look.load / look.rate if look.rate is not None else 0.0
+    off = each / before.alone_sec - 1 if each and before.alone_sec else 0.0
     return replace(
         before,
         alone_load=_towards(before.alone_load, look.load, weight),
         alone_sec=_towards(before.alone_sec, each, weight) if each else before.alone_sec,
         learnt_sec=known,
+        alone_spread=_towards(before.alone_spread, min(off * off, 1.0), weight),
     )
 
 
 def strain(protected: Protected, inode: int, name: str, target: float, since_usec: int) -> Strain | None:
-    """Return how it fares by the looks after `since_usec`; None where there are none."""
+    """Return how it fares by the looks after `since_usec`, the last few or all, whichever is worse; None: no looks."""
     looks = [look for look in protected.looks if look.time_usec > since_usec]
     if not looks:
         return None
-    load = sum(look.load for look in looks) / len(looks)
-    alone = ALONE * _alone(protected, looks)
-    allowed = max(load_of(target), alone)
+    parts = (_part(protected, part, target) for part in (looks[-SHORT:], looks))
+    load, allowed, alone, chance = max(parts, key=lambda part: part[0] / part[1] - part[3])
     return Strain(
         inode=inode,
         name=name,
@@ -141,9 +152,18 @@ def strain(protected: Protected, inode: int, name: str, target: float, since_use
         pressure=pressure_of(load),
         allowed=pressure_of(allowed),
         looks=len(looks),
+        sure=load > allowed * (1 + chance),
         easy=load < max(EASY * allowed, alone * EASY_ALONE / ALONE),
         baseline=alone >= allowed,
     )
+
+
+def _part(protected: Protected, looks: list[Look], target: float) -> tuple[float, float, float, float]:
+    """Return the mean load of some looks, what is allowed, 1.2 times alone, and what chance may add to their ratio."""
+    alone = ALONE * _alone(protected, looks)
+    allowed = max(load_of(target), alone)
+    chance = SIGMAS * math.sqrt(protected.alone_spread / len(looks)) if alone >= allowed else 0.0
+    return sum(look.load for look in looks) / len(looks), allowed, alone, chance
 
 
 def _alone(protected: Protected, looks: list[Look]) -> float:

@@ -171,7 +171,7 @@ class _Round:
         if not all(strain.easy for strain in strains.values()):
             careful = {inode: replace(yielder, raises=0) for inode, yielder in state.yielders.items()}
             state = replace(state, yielders=careful)
-        pressed = [s for s in strains.values() if s.ratio > 1 and s.looks >= LEAST_LOOKS]
+        pressed = [s for s in strains.values() if s.sure and s.looks >= LEAST_LOOKS]
         for strain in sorted(pressed, key=lambda each: -each.ratio):
             state, decision = self._cut(state, strain)
             if decision is not None:

@@ -182,12 +182,12 @@ def test_the_reason_names_the_numbers() -> None:
 def test_refaults_end_it_at_once_and_tell_the_need() -> None:
     probe, member = MemoryProbe(), quiet()
     state, _ = probe.step(State(), member, 1.0)
-    state, decision = probe.step(state, later(member, 1, memory__steal=500.0, memory__activate=200.0), 1.0)
+    state, decision = probe.step(state, later(member, 1, memory__steal=500.0, memory__activate=300.0), 1.0)
     assert decision is not None
     assert decision.act is None
     assert decision.recommend == {"MemoryHigh": 1100 * MIB}
     assert decision.reason == (
-        "web-1: needs about 1000 MiB: 200 of 500 pages taken lately came back (allowed: 10.0%); "
+        "web-1: needs about 1000 MiB: 300 of 500 pages taken lately came back (allowed: 10.0%); "
         "nothing is taken for 10 s"
     )
     for second in range(2, 11):
@@ -203,7 +203,7 @@ def test_the_pause_doubles_up_to_its_end() -> None:
     probe, member, state, pauses = MemoryProbe(), quiet(), State(), []
     for _ in range(6):
         state, _ = probe.step(state, member, 1.0)
-        state, _ = probe.step(state, later(member, 1, memory__steal=100.0, memory__activate=90.0), 1.0)
+        state, _ = probe.step(state, later(member, 1, memory__steal=1000.0, memory__activate=900.0), 1.0)
         pauses.append(state.wait_sec)
         state = replace(state, wait_sec=0.0)
     assert pauses == [10.0, 20.0, 40.0, 80.0, 160.0, 160.0]
