@@ -6,8 +6,8 @@
     python3 -m benchmarks.contention    a service's latency and the batch work kept, beside what else people do about it
     python3 -m benchmarks.memory        cold memory given back, and what that costs
 
-All but tick start a guest of their own (tests.vm), install the package from dist/ (`make deb`), repeat in turns with what they
-are compared with, print a table and write build/bench/<name>.json. Emulation makes absolute times 3 to 45 times longer
-than on hardware, and whoever else uses this machine makes them vary: compare within a table, never two tables. So a
-benchmark asserts nothing; docs/benchmarks.md says what was found. `report` has what they share.
+All but tick start a guest of their own (tests.vm) and install the package from dist/ (`make deb`). They repeat in turns
+with what they are compared with, print a table and write build/bench/<name>.json. Emulation makes absolute times 3 to
+45 times longer than on hardware, and whoever else uses this machine makes them vary: compare within a table, never two
+tables. So a benchmark asserts nothing; docs/benchmarks.md says what was found. `report` has what they share.
 """
