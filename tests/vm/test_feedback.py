@@ -53,6 +53,12 @@ def quota(governed: Governed, container: Container) -> float:
     return float("inf") if amount == "max" else int(amount) / int(period)
 
 
+def wait_quota(governed: Governed, container: Container, percent: int) -> None:
+    """Wait until the quota is at least so much of one CPU."""
+    file = f"/sys/fs/cgroup{container.cgroup}/cpu.max"
+    governed.guest.wait_until(f"read -r q p <{file}; echo $q $p; [ $((q * 100 / p)) -ge {percent} ]", 200)
+
+
 THROTTLE = """
 [match]
 name = "busy"
@@ -69,7 +75,7 @@ max = {{ CPUQuota = "90%" }}
 def test_a_throttled_container_gets_more_and_all_is_taken_back(governed: Governed) -> None:
     container = governed.docker("busy", "--cpus", "0.7", command=BUSY)
     governed.policy("50-busy", THROTTLE.format(quota=20))
-    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 60 ]", 90)
+    wait_quota(governed, container, 60)
     said = wait_step(governed, "cpu-throttle", "decided")
     assert "throttled" in said
     assert "CPUQuota" in said
@@ -89,7 +95,7 @@ def test_a_throttled_container_gets_more_and_all_is_taken_back(governed: Governe
 def test_somebody_elses_change_is_respected_by_feedback(governed: Governed) -> None:
     container = governed.docker("busy2", command=BUSY)
     governed.policy("50-busy2", THROTTLE.format(quota=20).replace('"busy"', '"busy2"'))
-    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+    wait_quota(governed, container, 40)
     governed.guest.sh("docker update --cpus 0.33 busy2", timeout=120)
     governed.guest.sh("sleep 15")
     assert governed.value(container, "cpu.max") == "33000 100000"
@@ -103,7 +109,7 @@ def test_sigkill_in_the_middle_of_feedback_loses_no_original(governed: Governed)
         # the count of starts, not the result of this one: without a failure systemd would not start it again
         governed.guest.sh(f"sleep {pause}; systemctl reset-failed governor; systemctl kill -s KILL governor")
         governed.guest.wait_until('[ "$(systemctl is-active governor)" = active ]', 90)
-    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 30 ]", 90)
+    wait_quota(governed, container, 30)
     governed.stop()
     assert governed.value(container, "cpu.max") == "60000 100000"
     assert governed.ledger_is_empty()
@@ -124,10 +130,10 @@ def test_observe_decides_and_writes_nothing(governed: Governed) -> None:
 def test_a_stalled_loop_drops_all_feedback_and_begins_anew(governed: Governed) -> None:
     container = governed.docker("busy4", command=BUSY)
     governed.policy("50-busy4", THROTTLE.format(quota=20).replace('"busy"', '"busy4"'))
-    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+    wait_quota(governed, container, 40)
     governed.guest.sh("systemctl kill -s STOP governor; sleep 9; systemctl kill -s CONT governor", timeout=60)
     assert "stalled" in wait_step(governed, "cpu-throttle", "released", 90)
-    governed.guest.wait_until(f"read -r q p </sys/fs/cgroup{container.cgroup}/cpu.max; [ $((q * 100 / p)) -ge 40 ]", 90)
+    wait_quota(governed, container, 40)
 
 
 BURST = """
