@@ -48,8 +48,12 @@ class Devices:
         self._asked: dict[int, _Asked] = {}
 
     async def prepare(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> None:
-        """Ask now what refusal() will need. Raises Gone, ActuationError, Unsupported."""
-        await self._ask(container, cgroup, systemd)
+        """Ask now what refusal() will need, once there is a filter whose change would show that it is old.
+
+        Raises Gone, ActuationError, Unsupported.
+        """
+        if _filters(cgroup):
+            await self._ask(container, cgroup, systemd)
 
     async def refusal(self, container: Container, cgroup: Cgroup, systemd: Systemd) -> str | None:
         """Return which devices a write to the container's unit would take away, in words, or None.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from governor.model.container import Container
     from governor.service.record import Record
 
+PREPARE_EVERY = 3
+"""Looks from one preparation to the next."""
 SETTLE_LIMIT_SEC = 60.0
 """A payload that calls itself like a runtime's init delays its own limits by this much."""
 
@@ -28,20 +30,23 @@ async def started(container: Callable[[], Container | None], record: Record, enf
     program changes between its look and its own replacement (BPF_F_REPLACE of one that is gone: ENOENT). The time is
     used to find out what the first write will need.
     """
-    found = container()
-    if found is not None and not _settled(found, record, enforcer):
-        await enforcer.prepare(found)
-    for pause in itertools.chain(itertools.repeat(0.01, 200), itertools.repeat(0.05, 200), itertools.repeat(0.25)):
-        if _settled(container(), record, enforcer):
+    preparing: asyncio.Task[None] | None = None
+    pauses = itertools.chain(itertools.repeat(0.01, 200), itertools.repeat(0.05, 200), itertools.repeat(0.25))
+    for number, pause in enumerate(pauses):
+        found = container()
+        if found is None or _settled(found, record, enforcer):
             return
+        # again and again, beside the waiting: a runtime sets its unit up in several steps
+        if number % PREPARE_EVERY == 0 and (preparing is None or preparing.done()):
+            preparing = asyncio.create_task(enforcer.prepare(found))
         await asyncio.sleep(pause)
 
 
-def _settled(container: Container | None, record: Record, enforcer: Enforcer) -> bool:
+def _settled(container: Container, record: Record, enforcer: Enforcer) -> bool:
     """Return whether the payload runs, as of before the coming read: what the runtime wrote is then all there."""
     if record.settled or time.monotonic() - record.since > SETTLE_LIMIT_SEC:
         return True
-    if container is None or container.runtime == "systemd":
+    if container.runtime == "systemd":
         return True
     try:
         return process.payload_started(enforcer.hold(container).scope) is True
