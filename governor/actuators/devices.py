@@ -22,15 +22,13 @@ if TYPE_CHECKING:
     from governor.model.container import Container
 
 _PROPERTIES = ("DevicePolicy", "DeviceAllow")
-_SYSTEMDS = "sd_devices"
-"""What systemd calls its device programs (src/core/bpf-devices.c)."""
 _NAMED_AT_MOST = 5
 _PATH_LIMIT = 80
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What systemd said of a unit's devices, and the filters of its own that were attached then."""
+    """What systemd said of a unit's devices, and the filters that were attached then."""
 
     filters: frozenset[int]
     policy: str
@@ -40,7 +38,7 @@ class _Asked:
 class Devices:
     """Compares what the kernel allows a container with what systemd would allow it.
 
-    Systemd's answer is kept for as long as its filters on the cgroup are the same: it attaches new ones whenever the
+    Systemd's answer is kept for as long as the filters on the cgroup are the same: it attaches a new one whenever the
     unit's device properties change. So the answer can be had while a container is still being made.
     """
 
@@ -84,9 +82,9 @@ class Devices:
 
 
 def _filters(cgroup: Cgroup) -> frozenset[int]:
-    """Return the ids of systemd's own device filters in force; nothing where the kernel does not let us look."""
+    """Return the ids of all device filters in force; nothing where the kernel does not let us look."""
     try:
-        return bpf.effective_named(cgroup.fileno(), bpf.CGROUP_DEVICE, _SYSTEMDS)
+        return frozenset(bpf.effective_programs(cgroup.fileno(), bpf.CGROUP_DEVICE))
     except Unsupported:
         return frozenset()
 

@@ -83,16 +83,6 @@ def attached_names(cgroup_fd: int, attach_type: int) -> list[str]:
     return names
 
 
-def effective_named(cgroup_fd: int, attach_type: int, name: str) -> frozenset[int]:
-    """Return the ids of those programs of `name` that run for a cgroup. Raises as effective_programs()."""
-    found = set()
-    for program_id in _query(cgroup_fd, attach_type, _QUERY_EFFECTIVE):
-        with contextlib.suppress(Gone):
-            if _program_name(program_id) == name:
-                found.add(program_id)
-    return frozenset(found)
-
-
 def cgroup_links() -> Iterator[Link]:
     """Yield every link to a cgroup on this host, oldest first. Raises Unsupported where we may not look."""
     link_id = 0
