@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from governor.model.control import NOTHING
 from governor.model.policy import Mode, Setting
 from governor.model.values import INFINITY
 
@@ -153,6 +152,3 @@ def _over(static: Setting | None, setting: Setting) -> Setting:
 
 def _said(value: Value) -> str:
     return "infinity" if value == INFINITY else str(value)
-
-
-NO_WISHES: Final = Combined(settings=NOTHING, observed=NOTHING)

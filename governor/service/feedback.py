@@ -97,15 +97,18 @@ class Feedback:
         if self._stalled(interval_usec):
             self._take(self.engine.release(self._last_tick_usec, "the loop had stalled: all feedback is dropped"))
         self.engine.budget.per_minute = self._wants.settings.actions_per_minute
-        looked_at = self._looked_at(controlled)
+        joint = self._joint(controlled)
+        # everybody, where a controller weighs containers against each other
+        looked_at = self._containers() if joint else tuple(controlled.values())
         self._forget_others(looked_at)
-        samples = await self._sampling.sample((one, self._signals(one, controlled)) for one in looked_at)
+        signals = {one.inode: self._signals(one, joint) for one in looked_at}
+        samples = await self._sampling.sample((one, signals[one.inode]) for one in looked_at)
         host = await self._sampling.host(self._host_signals(controlled))
         self._last_tick_usec = time.monotonic_ns() // 1000
         world = World(now_usec=self._last_tick_usec, host=host, subjects=dict(self._subjects_of(looked_at, samples)))
         self._take(self.engine.step(world))
         self._fast = self._choose_fast(controlled, samples)
-        self._keep_wakes(controlled)
+        self._keep_wakes(controlled, signals)
         if self._memory.tick(controlled.values(), self._last_tick_usec):
             self._background(asyncio.to_thread(self._memory.save))
         if not controlled:
@@ -167,10 +170,6 @@ class Feedback:
     def _controlled(self) -> dict[int, Container]:
         return {one.inode: one for one in self._containers() if self._wants.policed(one).controls}
 
-    def _looked_at(self, controlled: Mapping[int, Container]) -> tuple[Container, ...]:
-        """Return those with controls, and everybody where a controller weighs containers against each other."""
-        return self._containers() if self._joint(controlled) else tuple(controlled.values())
-
     def _forget_others(self, looked_at: Iterable[Container]) -> None:
         """Forget the counters of those not looked at any more: else the next rates would be means over the gap."""
         now = frozenset(one.inode for one in looked_at)
@@ -182,8 +181,8 @@ class Feedback:
         names = {name for one in controlled.values() for name in self._wants.policed(one).controls}
         return {name for name in names if issubclass(controllers.BY_NAME[name], Joint)}
 
-    def _signals(self, container: Container, controlled: Mapping[int, Container]) -> frozenset[str]:
-        names = {*self._wants.policed(container).controls, *self._joint(controlled)}
+    def _signals(self, container: Container, joint: set[str]) -> frozenset[str]:
+        names = {*self._wants.policed(container).controls, *joint}
         return frozenset(signal for name in names for signal in controllers.BY_NAME[name].signals)
 
     def _host_signals(self, controlled: Mapping[int, Container]) -> frozenset[str]:
@@ -199,11 +198,11 @@ class Feedback:
                 with suppress(Gone):
                     yield container.inode, self._subjects.subject(container, samples[container.inode])
 
-    def _keep_wakes(self, controlled: Mapping[int, Container]) -> None:
+    def _keep_wakes(self, controlled: Mapping[int, Container], signals: Mapping[int, frozenset[str]]) -> None:
         wanted = {}
         for inode, container in controlled.items():
             with suppress(Gone):
-                wanted[inode] = (self._scope_of(container), self._signals(container, controlled))
+                wanted[inode] = (self._scope_of(container), signals[inode])
         self._wakes.keep(wanted)
 
     def _stalled(self, interval_usec: int) -> bool:
